@@ -1,0 +1,3 @@
+"""Network files: catalogue, fetching, loading, running."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Network definitions, one file each."""
+
+from __future__ import annotations

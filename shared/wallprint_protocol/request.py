@@ -1,0 +1,191 @@
+"""One enhancement: everything that decides the result's pixels, in one object.
+
+The dialogs and the command line build it, `params` carries it over the wire, the pipeline reads
+it. The result is a pure function of the source pixels and this object (and of the network files).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from .pixels import PixelLayout
+from .print_size import Placement, Rect, Size, Window
+
+STYLES = ("faithful", "enhanced")
+MEDIA = ("none", "glossy", "matte", "canvas")
+STRENGTHS = ("low", "standard", "high")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+@dataclass(frozen=True)
+class Options:
+    """The stage options of one job (`params` of `job.open`).
+
+    Attributes:
+        style: "faithful" adds nothing that is not in the source; "enhanced" may invent detail.
+        model: name of an enlarging network from the catalogue, or "" for the style's own.
+        repair: removal of JPEG artefacts and noise, 0..100, or None for automatic.
+        deblur: removal of blur, 0..100, or None for automatic.
+        sharpen: medium of the output sharpening; "none" switches it off.
+        strength: of the output sharpening.
+        ppi: print resolution; turns the millimetres below into pixels.
+        distance_mm: viewing distance, or 0 for 1.5 diagonals of the print.
+        window: part of the source (x, y, w, h in source px) that is used.
+        rect: part of the result (x, y, w, h in px) that it fills; the rest is paper white.
+        feather_mm: soft edge of the selection on the print, Gaussian sigma; 0 is a hard edge.
+        device: where to compute.
+        tile_px: side of a tile in source pixels, or 0 for automatic.
+    """
+
+    window: tuple[float, float, float, float]
+    rect: tuple[int, int, int, int]
+    ppi: float = 200.0
+    style: str = "faithful"
+    model: str = ""
+    repair: int | None = None
+    deblur: int | None = None
+    sharpen: str = "matte"
+    strength: str = "standard"
+    distance_mm: float = 0.0
+    feather_mm: float = 0.0
+    device: str = "auto"
+    tile_px: int = 0
+
+    def to_map(self) -> dict[str, Any]:
+        """The `params` map of the protocol."""
+        values = asdict(self)
+        return {**values, "window": list(self.window), "rect": list(self.rect)}
+
+    @classmethod
+    def from_map(cls, value: dict[str, Any], *, source: Size, out: Size) -> Options:
+        """Inverse of `to_map`, checked; unknown keys are ignored.
+
+        Raises:
+            ValueError: a value is missing, ill-typed or out of range; names it.
+        """
+        known = {f.name for f in fields(cls)}
+        try:
+            options = cls(
+                **{
+                    **{k: v for k, v in value.items() if k in known},
+                    "window": tuple(float(v) for v in value["window"]),
+                    "rect": tuple(int(v) for v in value["rect"]),
+                }
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"params: {error}") from None
+        options.check(source=source, out=out)
+        return options
+
+    def check(self, *, source: Size, out: Size) -> None:
+        """Refuse values that no pipeline can work with.
+
+        Raises:
+            ValueError: names the field, its value and the allowed range.
+        """
+        for name, allowed in (
+            ("style", STYLES),
+            ("sharpen", MEDIA),
+            ("strength", STRENGTHS),
+            ("device", DEVICES),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"params: {name} {getattr(self, name)!r} is none of {', '.join(allowed)}"
+                )
+        if not isinstance(self.model, str) or len(self.model) > 80:
+            raise ValueError("params: model must be a name of at most 80 characters")
+        for name in ("repair", "deblur"):
+            amount = getattr(self, name)
+            if amount is not None and (type(amount) is not int or not 0 <= amount <= 100):
+                raise ValueError(f"params: {name} {amount!r} is neither null nor 0..100")
+        for name, low, high in (
+            ("ppi", 30.0, 1200.0),
+            ("distance_mm", 0.0, 1e6),
+            ("feather_mm", 0.0, 1000.0),
+        ):
+            number = getattr(self, name)
+            if not isinstance(number, (int, float)) or isinstance(number, bool):
+                raise ValueError(f"params: {name} {number!r} is not a number")
+            if not low <= number <= high:
+                raise ValueError(f"params: {name} {number:g} is outside {low:g}..{high:g}")
+        if type(self.tile_px) is not int or not (self.tile_px == 0 or 64 <= self.tile_px <= 4096):
+            raise ValueError(f"params: tile_px {self.tile_px!r} is neither 0 nor 64..4096")
+        if len(self.window) != 4 or len(self.rect) != 4:
+            raise ValueError("params: window and rect have four numbers each")
+        x, y, w, h = self.window
+        slack = 1e-6 * max(source.width, source.height)
+        inside = (
+            x >= -slack
+            and y >= -slack
+            and w > 0
+            and h > 0
+            and x + w <= source.width + slack
+            and y + h <= source.height + slack
+        )
+        if not inside:
+            raise ValueError(f"params: window {self.window} is not inside the source")
+        rx, ry, rw, rh = self.rect
+        if not (rx >= 0 and ry >= 0 and rw > 0 and rh > 0):
+            raise ValueError(f"params: rect {self.rect} is empty")
+        if rx + rw > out.width or ry + rh > out.height:
+            raise ValueError(f"params: rect {self.rect} is not inside the result")
+        for scale in (rw / w, rh / h):
+            if not 1 / 64 - 1e-9 <= scale <= 64 + 1e-9:
+                raise ValueError(
+                    f"params: a scale of {scale:.4g} is outside 1/64..64; choose another print size"
+                )
+
+
+@dataclass(frozen=True)
+class Request:
+    """A whole job: source, result and options.
+
+    Attributes:
+        source: size of the layer, px.
+        layout: of the source's bytes and, the same, of the result's.
+        out: exact size of the result, px.
+        options: what to do.
+        selection: layout of the selection's bytes (GRAY, same size as the source, full scale =
+            selected), or None when the whole layer is enhanced.
+        icc: profile bytes; they only travel, the server never converts colours.
+    """
+
+    source: Size
+    layout: PixelLayout
+    out: Size
+    options: Options
+    selection: PixelLayout | None = None
+    icc: bytes = b""
+
+    @classmethod
+    def build(
+        cls,
+        source: Size,
+        layout: PixelLayout,
+        placement: Placement,
+        *,
+        selection: PixelLayout | None = None,
+        icc: bytes = b"",
+        **options: Any,
+    ) -> Request:
+        """From a `Placement` (print_size.place) and the fields of `Options`."""
+        w, r = placement.window, placement.rect
+        chosen = Options(
+            window=(w.x, w.y, w.width, w.height),
+            rect=(r.x, r.y, r.width, r.height),
+            **options,
+        )
+        chosen.check(source=source, out=placement.out)
+        return cls(source, layout, placement.out, chosen, selection, icc)
+
+    @property
+    def window(self) -> Window:
+        """Part of the source that is used."""
+        return Window(*self.options.window)
+
+    @property
+    def rect(self) -> Rect:
+        """Part of the result that it fills."""
+        return Rect(*self.options.rect)
