@@ -1,3 +1,3 @@
-"""The wallprint server: one I/O process that owns the socket, one worker process that owns the GPU."""
+"""The server: an I/O process that owns the socket, a worker process that owns the GPU."""
 
 from __future__ import annotations

@@ -29,6 +29,10 @@ ISO_MM = {
 }  # fmt: skip
 
 
+# Frame sizes in inches, portrait. Like the ISO sizes they turn with the picture.
+FRAMES_IN = ((8, 10), (11, 14), (16, 20), (18, 24), (20, 30), (24, 36))
+
+
 class PrintSizeError(ValueError):
     """A print size, ppi or geometry that cannot be printed; the text says what to do now."""
 
@@ -76,7 +80,8 @@ def ppi_to_milli(ppi: float) -> int:
     milli = round(Fraction(str(ppi)) * 1000)
     if not MIN_PPI * 1000 <= milli <= MAX_PPI * 1000:
         raise PrintSizeError(
-            f"{ppi:g} ppi is outside {MIN_PPI}..{MAX_PPI}; 200 suits a wall print, 300 one held in hand."
+            f"{ppi:g} ppi is outside {MIN_PPI}..{MAX_PPI}; "
+            "200 suits a wall print, 300 one held in hand."
         )
     return milli
 
@@ -149,6 +154,9 @@ def parse_print_size(text: str) -> PrintSize:
     if name.upper() in ISO_MM:
         w_mm, h_mm = ISO_MM[name.upper()]
         return PrintSize(w_mm * NM_PER_MM, h_mm * NM_PER_MM, free_orientation=True)
+    for w_in, h_in in FRAMES_IN:
+        if name.lower() == f"{w_in}x{h_in}in":
+            return PrintSize(w_in * NM_PER_INCH, h_in * NM_PER_INCH, free_orientation=True)
     match = _SIZE.match(name)
     if match is None:
         raise PrintSizeError(
