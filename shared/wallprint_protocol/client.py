@@ -15,7 +15,7 @@ from typing import Any, Union
 from .print_size import Rect
 from .request import Request
 
-Buffer = Union[bytes, bytearray, memoryview]
+Buffer = Union[bytes, bytearray, memoryview]  # noqa: UP007 (Python 3.9 evaluates it)
 Read = Callable[[Rect], Buffer]
 Write = Callable[[Rect, memoryview], None]
 

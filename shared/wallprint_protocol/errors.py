@@ -4,9 +4,9 @@ Knows nothing of sockets or pixels. Every exception that a person may get to see
 `WallprintError`:
 
     WallprintError              code, message, detail; .retry .exit_code .sentence
-    ├── BadInput                the picture, the option or the request cannot be used      exit 2
-    │   └── ProtocolError       a message that WPP/1 does not allow                        exit 3
+    ├── BadInput                the picture, an option or the request cannot be used       exit 2
     ├── ServerTrouble           the server is missing, broken or stopping                  exit 3
+    │   ├── ProtocolError       a message that WPP/1 does not allow
     │   ├── NotInstalled        no launcher was found
     │   ├── StartFailed         the server was launched and did not come up
     │   └── LinkError           the connection:
@@ -156,7 +156,11 @@ class BadInput(WallprintError):
     default_code = "BAD_INPUT"
 
 
-class ProtocolError(BadInput):
+class ServerTrouble(WallprintError):
+    """The server is missing, broken or stopping."""
+
+
+class ProtocolError(ServerTrouble):
     """A message that WPP/1 does not allow.
 
     Attributes:
@@ -175,10 +179,6 @@ class ProtocolError(BadInput):
     ) -> None:
         super().__init__(message, code=code, detail=detail)
         self.re = re
-
-
-class ServerTrouble(WallprintError):
-    """The server is missing, broken or stopping."""
 
 
 class NotInstalled(ServerTrouble):
