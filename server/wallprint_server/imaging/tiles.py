@@ -1,0 +1,112 @@
+"""Tile geometry. Knows nothing of networks, pixels or torch.
+
+A tile is a rectangle of the *result* together with the window of the source that decides it. The
+two axes are independent, so an axis is cut once into spans and a tile is a pair of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil, floor
+
+
+@dataclass(frozen=True)
+class Axis:
+    """How one axis of the source maps to one axis of the result.
+
+    Result pixel X lies at source coordinate `offset + (X + 1/2) * step - 1/2` (pixel centres at
+    whole numbers), for X in [0, out_px).
+
+    Attributes:
+        source_px: length of the source.
+        offset: start of the used window, source px.
+        window: length of the used window, source px.
+        out_px: length of the result.
+    """
+
+    source_px: int
+    offset: float
+    window: float
+    out_px: int
+
+    @property
+    def step(self) -> float:
+        """Source px per result px."""
+        return self.window / self.out_px
+
+    def at(self, out: float) -> float:
+        """Source coordinate of the centre of result pixel `out`."""
+        return self.offset + (out + 0.5) * self.step - 0.5
+
+    def support(self, start: int, stop: int, reach: float) -> tuple[int, int]:
+        """Source pixels [a, b) that decide result pixels [start, stop), `reach` source px around.
+
+        Clipped to the source; a and b never depend on other result pixels.
+        """
+        low = max(0, floor(self.at(start) - reach))
+        high = min(self.source_px, ceil(self.at(stop - 1) + reach) + 1)
+        return min(low, self.source_px - 1), max(high, 1)
+
+
+@dataclass(frozen=True)
+class Span:
+    """One step of tiles along an axis.
+
+    Attributes:
+        source: window of the source [start, stop), border included.
+        out: result pixels [start, stop) that this tile writes, shared pixels included.
+        core: result pixels that belong to this tile; out is core widened by the blend.
+    """
+
+    source: tuple[int, int]
+    out: tuple[int, int]
+    core: tuple[int, int]
+
+
+def cut_axis(axis: Axis, *, tile_px: int, reach: float, blend_px: int = 0) -> list[Span]:
+    """Cut an axis into spans whose source windows all have the same length.
+
+    One constant window length lets an accelerated network be prepared once. Every result pixel
+    has at least `reach` source pixels around it inside its window, or the picture's true border.
+
+    Args:
+        axis: the mapping.
+        tile_px: wanted length of a source window; raised where the border leaves no room.
+        reach: border in source px that a tile must discard on each inner side.
+        blend_px: neighbours share twice this many result pixels; 0 for exact networks.
+    """
+    low, high = axis.support(0, axis.out_px, reach)
+    border = reach + blend_px * axis.step + 1.0
+    # Room for some result pixels of its own, and none that three tiles share: evenly spread
+    # windows may lie half as far apart as they could.
+    least = ceil(2 * border + max(8 * max(1.0, axis.step), (4 * blend_px + 4) * axis.step)) + 1
+    tile_px = max(tile_px, least)
+    if high - low <= tile_px:
+        return [Span((low, high), (0, axis.out_px), (0, axis.out_px))]
+    count = ceil((high - low - 2 * border) / (tile_px - 2 * border))
+    starts = [low + (i * (high - low - tile_px)) // (count - 1) for i in range(count)]
+    cuts = [0]
+    for before, after in pairwise(starts):
+        middle = (after + before + tile_px - 1) / 2  # centre of what both windows see
+        cuts.append(ceil((middle + 0.5 - axis.offset) / axis.step - 0.5))
+    cuts.append(axis.out_px)
+    return [
+        Span(
+            (start, start + tile_px),
+            (
+                cuts[i] - (blend_px if i else 0),
+                cuts[i + 1] + (blend_px if i < count - 1 else 0),
+            ),
+            (cuts[i], cuts[i + 1]),
+        )
+        for i, start in enumerate(starts)
+    ]
+
+
+def order(columns: list[Span], rows: list[Span]) -> Iterator[tuple[int, int]]:
+    """(row, column) of every tile, row by row: the order in which rows become final soonest."""
+    for row in range(len(rows)):
+        for column in range(len(columns)):
+            yield row, column

@@ -1,0 +1,486 @@
+"""The whole pixel work of a job: tile by tile, from source pixels to print pixels.
+
+Reads one window of the source, carries it through repair, deblurring, enlarging, the exact
+resampling and the output sharpening, and writes the finished rectangle. No picture at network
+scale and no whole result ever exists in memory. Knows nothing of sockets or processes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wallprint_protocol.errors import Cancelled, OutOfResources
+from wallprint_protocol.print_size import Rect
+from wallprint_protocol.request import Request
+
+from ..imaging.color import fill_hidden
+from ..imaging.convert import Planes, mask_to_plane, to_bytes, to_planes
+from ..imaging.mosaic import Mosaic
+from ..imaging.reach import INK_REACH_PX
+from ..imaging.tiles import order
+from ..models.engine import Engine
+from ..raster import Raster
+from . import deblur
+from .enlarge import Apply, anchored
+from .guard import guarded
+from .plan import MIN_TILE_PX, Plan, make_plan
+from .repair import Blocking, Luma, estimate_blocking, repair
+from .resample import resample_axis
+from .sharpen import LUMA, gaussian_blur, sharpen
+
+Progress = Callable[[str, int, int, int], None]
+# What a tile may use on a CPU: the server stays under 2.5 GiB with everything else it holds.
+CPU_TILE_BYTES = 1 << 30
+# A GPU wants large tiles; memory decides below that.
+GPU_TILE_PX = 1024
+GPU_SHARE = 0.6
+# Ink may pass its surroundings' heaviest by this much (print.md 4.2).
+INK_TOLERANCE = 1.01
+
+
+@dataclass
+class Report:
+    """What was done; grows while the job runs.
+
+    Attributes:
+        plan: the plan.
+        device: name of the device.
+        blocking: measured JPEG grid, when repair was automatic.
+        repair_amount: 0..100, as used.
+        networks: sha256 of the weights by network name.
+        seconds: time by stage.
+        redone: tiles computed again in float32.
+        halved: how often a tile was cut because memory ran out.
+        notes: sentences for the user.
+    """
+
+    plan: Plan
+    device: str
+    blocking: Blocking | None
+    repair_amount: int
+    networks: dict[str, str] = field(default_factory=dict)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    redone: int = 0
+    halved: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def to_map(self) -> dict[str, Any]:
+        """Plain values, for messages and JSON."""
+        how = self.plan.sharpening
+        return {
+            "device": self.device,
+            "ladder": [spec.name for spec in self.plan.ladder],
+            "network_scale": self.plan.scale,
+            "networks": dict(self.networks),
+            "repair": self.repair_amount,
+            "jpeg_step": round(self.blocking.step, 3) if self.blocking else None,
+            "sharpening": None
+            if how is None
+            else {
+                "medium": how.medium,
+                "sigma_px": round(how.sigma_px, 4),
+                "amount": round(how.amount, 4),
+                "halo_px": round(how.halo_px, 3),
+                "overshoot": round(how.overshoot, 4),
+            },
+            "tiles": self.plan.tiles,
+            "tile_px": list(self.plan.window_px),
+            "border_px": round(self.plan.reach_px, 2),
+            "blend_px": self.plan.blend_px,
+            "redone_tiles": self.redone,
+            "halved_tiles": self.halved,
+            "seconds": {stage: round(s, 3) for stage, s in self.seconds.items()},
+        }
+
+
+def enhance(
+    request: Request,
+    source: Raster,
+    selection: Raster | None,
+    result: Raster,
+    *,
+    engine: Engine,
+    on_progress: Progress,
+    should_cancel: Callable[[], bool],
+) -> Report:
+    """Compute the print.
+
+    Args:
+        request: the job, checked.
+        source: the layer's bytes, `request.layout`.
+        selection: bytes of the selection, `request.selection`, or None.
+        result: takes the print's bytes, `request.layout`, size `request.out`.
+        engine: where the networks run.
+        on_progress: called with (phase "load" or "run", tiles done, tiles in all, rows of the
+            result that are final) after each tile.
+        should_cancel: asked before each tile.
+
+    Returns:
+        What was done.
+
+    Raises:
+        Cancelled: `should_cancel()`; the result is incomplete.
+        WallprintError: with the code that the client gets.
+    """
+    return _Job(request, source, selection, result, engine, on_progress, should_cancel).run()
+
+
+class _Job:
+    """State of one job: what is kept from tile to tile."""
+
+    def __init__(
+        self,
+        request: Request,
+        source: Raster,
+        selection: Raster | None,
+        result: Raster,
+        engine: Engine,
+        on_progress: Progress,
+        should_cancel: Callable[[], bool],
+    ) -> None:
+        self.request, self.source, self.selection, self.result = request, source, selection, result
+        self.engine, self.on_progress, self.should_cancel = engine, on_progress, should_cancel
+        note = deblur.check(request.options.deblur)
+        amount, blocking = self._repair_amount()
+        self.plan = make_plan(
+            request,
+            repair_amount=amount,
+            memory_bytes=_memory_budget(engine.device),
+            tile_px=0 if engine.device.type == "cpu" else GPU_TILE_PX,
+        )
+        self.report = Report(self.plan, engine.describe(), blocking, amount)
+        self.report.notes += [note] if note else []
+        self.pieces = 1  # parts into which a tile is cut since memory ran out
+
+    def run(self) -> Report:
+        plan, rect = self.plan, self.request.rect
+        self.on_progress("load", 0, plan.tiles, 0)
+        with self._timed("load"):
+            self.repair_net = self._network(plan.repair[0].name) if plan.repair else None
+            self.ladder = [(self._network(spec.name), spec.scale) for spec in plan.ladder]
+        self._fill_padding()
+        mosaic = Mosaic(plan.columns, plan.rows, plan.blend_px)
+        rows_done = rect.y
+        for done, (row, column) in enumerate(order(plan.columns, plan.rows)):
+            if self.should_cancel():
+                raise Cancelled
+            tile = self._tile(plan.columns[column].out, plan.rows[row].out)
+            with self._timed("write"):
+                x, y, pixels = mosaic.put(row, column, tile)
+                self._write(x, y, pixels)
+            if column == len(plan.columns) - 1:
+                rows_done = rect.y + mosaic.rows_done(row)
+            if done == plan.tiles - 1:
+                rows_done = self.request.out.height
+            self.on_progress("run", done + 1, plan.tiles, rows_done)
+        self._add_notes()
+        return self.report
+
+    # One tile ---------------------------------------------------------------------------------
+
+    def _tile(self, xs: tuple[int, int], ys: tuple[int, int]) -> Tensor:
+        """(1, C, h, w) final pixels of result columns `xs` and rows `ys`, alpha last.
+
+        When memory runs out the tile is started again in halves, and later tiles at once.
+        """
+        while True:
+            try:
+                return self._in_pieces(xs, ys, self.pieces)
+            except torch.OutOfMemoryError:
+                self._halve(xs, ys)
+
+    def _in_pieces(self, xs: tuple[int, int], ys: tuple[int, int], pieces: int) -> Tensor:
+        if pieces == 1:
+            return self._render(xs, ys)
+        if self.should_cancel():
+            raise Cancelled
+        if xs[1] - xs[0] >= ys[1] - ys[0]:
+            middle = (xs[0] + xs[1]) // 2
+            halves = [((xs[0], middle), ys), ((middle, xs[1]), ys)]
+            return torch.cat([self._in_pieces(a, b, pieces // 2) for a, b in halves], 3)
+        middle = (ys[0] + ys[1]) // 2
+        halves = [(xs, (ys[0], middle)), (xs, (middle, ys[1]))]
+        return torch.cat([self._in_pieces(a, b, pieces // 2) for a, b in halves], 2)
+
+    def _halve(self, xs: tuple[int, int], ys: tuple[int, int]) -> None:
+        if self.engine.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.pieces *= 2
+        self.report.halved += 1
+        step_x, step_y = (axis.step for axis in self.plan.axes)
+        area = (xs[1] - xs[0]) * step_x * (ys[1] - ys[0]) * step_y / self.pieces
+        if area < (MIN_TILE_PX / 2) ** 2:
+            raise OutOfResources(
+                f"Memory of {self.engine.describe()} does not suffice even for a tile of "
+                f"{MIN_TILE_PX} px; close other programs, or compute with --device cpu.",
+                code="E_OOM_GPU",
+            )
+
+    def _render(self, xs: tuple[int, int], ys: tuple[int, int]) -> Tensor:
+        """`_tile` in one piece: every stage in order."""
+        plan, (x_axis, y_axis) = self.plan, self.plan.axes
+        how = plan.sharpening
+        margin = how.reach_px if how else 0
+        # The sharpening looks beyond the tile: render that much more, cut it off afterwards.
+        wide_x = (max(0, xs[0] - margin), min(x_axis.out_px, xs[1] + margin))
+        wide_y = (max(0, ys[0] - margin), min(y_axis.out_px, ys[1] + margin))
+        src_x = self._source_span(0, xs)
+        src_y = self._source_span(1, ys)
+        with self._timed("read"):
+            planes = self._read(src_x, src_y)
+        mask = self._mask(xs, ys)
+        cut = (slice(None), slice(None), _within(wide_y, ys), _within(wide_x, xs))
+        if mask is None or bool(mask.any()):
+            colour = self._enlarged(planes.colour, src_x, src_y, wide_x, wide_y)
+            with self._timed("sharpen"):
+                colour = sharpen(colour, how)[cut] if how else colour[cut]
+        if mask is not None:
+            plain = self._resample(planes.colour, 1, src_x, src_y, xs, ys)
+            colour = torch.lerp(plain, colour, mask) if bool(mask.any()) else plain
+        if colour.shape[1] == 4:
+            colour = self._limit_ink(colour, planes.colour, src_x, src_y, xs, ys)
+        if planes.alpha is None:
+            return colour
+        alpha = self._resample(planes.alpha, 1, src_x, src_y, xs, ys).clamp_(0.0, 1.0)
+        return torch.cat([colour, alpha], 1)
+
+    def _enlarged(
+        self,
+        x: Tensor,
+        src_x: tuple[int, int],
+        src_y: tuple[int, int],
+        xs: tuple[int, int],
+        ys: tuple[int, int],
+    ) -> Tensor:
+        """Repair, (deblur), enlarge, resample: source planes to result planes."""
+        if self.repair_net is not None and self.plan.repair is not None:
+            with self._timed("repair"):
+                x = repair(x, self.repair_net, self.plan.repair[1])
+        with self._timed("enlarge"):
+            for network, scale in self.ladder:
+                x = anchored(x, network, scale)
+        with self._timed("resample"):
+            return self._resample(x, self.plan.scale, src_x, src_y, xs, ys)
+
+    def _resample(
+        self,
+        x: Tensor,
+        scale: int,
+        src_x: tuple[int, int],
+        src_y: tuple[int, int],
+        xs: tuple[int, int],
+        ys: tuple[int, int],
+    ) -> Tensor:
+        """Planes that cover source window (src_x, src_y) at `scale` -> result columns, rows."""
+        for dim, axis, src, out in (
+            (3, self.plan.axes[0], src_x, xs),
+            (2, self.plan.axes[1], src_y, ys),
+        ):
+            x = resample_axis(
+                x,
+                dim,
+                # Pixel centres: source coordinate u is network coordinate (u + 1/2) s - 1/2.
+                offset=(axis.at(0) + 0.5) * scale - 0.5,
+                step=axis.step * scale,
+                out=out,
+                source=(src[0] * scale, src[1] * scale),
+                length=axis.source_px * scale,
+            )
+        return x
+
+    def _source_span(self, which: int, out: tuple[int, int]) -> tuple[int, int]:
+        """Source window of result pixels `out`: the span's own, or a smaller one for a piece."""
+        spans = (self.plan.columns, self.plan.rows)[which]
+        for span in spans:
+            if span.out == out:
+                return span.source
+        return self.plan.axes[which].support(*out, self.plan.reach_px + 1)
+
+    # Pixels in and out ------------------------------------------------------------------------
+
+    def _read(self, xs: tuple[int, int], ys: tuple[int, int]) -> Planes:
+        """Window of the continued source (columns xs, rows ys) as planes."""
+        size, border = self.request.source, self.plan.border_px
+        index_x = _reflected(xs, border, size.width)
+        index_y = _reflected(ys, border, size.height)
+        rect = _bounds(index_x, index_y)
+        planes = to_planes(
+            self.source.read(rect), rect.size, self.request.layout, self.engine.device
+        )
+        colour = _pick(planes.colour, index_x - rect.x, index_y - rect.y)
+        if planes.alpha is None:
+            return Planes(colour, None)
+        alpha = _pick(planes.alpha, index_x - rect.x, index_y - rect.y)
+        return Planes(fill_hidden(colour, alpha), alpha)
+
+    def _mask(self, xs: tuple[int, int], ys: tuple[int, int]) -> Tensor | None:
+        """(1, 1, h, w) feathered selection in [0, 1] of result columns and rows, or None."""
+        layout = self.request.selection
+        if self.selection is None or layout is None:
+            return None
+        x_axis, y_axis = self.plan.axes
+        sigma = self.request.options.feather_mm / 25.4 * self.request.options.ppi
+        margin = int(4 * sigma) + 1 if sigma else 0
+        wide_x = (max(0, xs[0] - margin), min(x_axis.out_px, xs[1] + margin))
+        wide_y = (max(0, ys[0] - margin), min(y_axis.out_px, ys[1] + margin))
+        reach = 4 * max(1.0, x_axis.step, y_axis.step)
+        src_x, src_y = x_axis.support(*wide_x, reach), y_axis.support(*wide_y, reach)
+        index_x = _reflected(src_x, self.plan.border_px, self.request.source.width)
+        index_y = _reflected(src_y, self.plan.border_px, self.request.source.height)
+        rect = _bounds(index_x, index_y)
+        plane = mask_to_plane(self.selection.read(rect), rect.size, layout, self.engine.device)
+        plane = _pick(plane, index_x - rect.x, index_y - rect.y)
+        mask = self._resample(plane, 1, src_x, src_y, wide_x, wide_y).clamp_(0.0, 1.0)
+        if sigma:
+            mask = gaussian_blur(mask, sigma)
+        return mask[..., _within(wide_y, ys), _within(wide_x, xs)]
+
+    def _write(self, x: int, y: int, pixels: Tensor) -> None:
+        rect = self.request.rect
+        layout = self.request.layout
+        channels = layout.colour_channels
+        planes = Planes(pixels[:, :channels], pixels[:, channels:] if layout.has_alpha else None)
+        height, width = pixels.shape[-2:]
+        self.result.write(Rect(rect.x + x, rect.y + y, width, height), to_bytes(planes, layout))
+
+    def _fill_padding(self) -> None:
+        """Paper white around the picture (`--fit pad`)."""
+        out, r = self.request.out, self.request.rect
+        below, right = r.y + r.height, r.x + r.width
+        for pad in (
+            (0, 0, out.width, r.y),
+            (0, below, out.width, out.height - below),
+            (0, r.y, r.x, r.height),
+            (right, r.y, out.width - right, r.height),
+        ):
+            x, y, width, height = pad
+            for row in range(y, y + height if width else y, 64):
+                part = Rect(x, row, width, min(64, y + height - row))
+                white = torch.ones(1, self.request.layout.colour_channels, part.height, width)
+                alpha = torch.ones(1, 1, part.height, width)
+                self.result.write(part, to_bytes(Planes(white, alpha), self.request.layout))
+
+    def _limit_ink(
+        self,
+        colour: Tensor,
+        source: Tensor,
+        src_x: tuple[int, int],
+        src_y: tuple[int, int],
+        xs: tuple[int, int],
+        ys: tuple[int, int],
+    ) -> Tensor:
+        """Scale inks down where their sum passes the source's heaviest nearby (1, 4, h, w)."""
+        heaviest = F.max_pool2d(
+            (1.0 - source).sum(1, keepdim=True), 2 * INK_REACH_PX + 1, 1, INK_REACH_PX
+        )
+        x_axis, y_axis = self.plan.axes
+        index_x = _nearest(x_axis.at(0), x_axis.step, xs, src_x)
+        index_y = _nearest(y_axis.at(0), y_axis.step, ys, src_y)
+        limit = _pick(heaviest, index_x, index_y) * INK_TOLERANCE
+        ink = 1.0 - colour
+        total = ink.clamp_min(0.0).sum(1, keepdim=True)
+        return 1.0 - ink * (limit / total.clamp_min(1e-6)).clamp(max=1.0)
+
+    # Before and after -------------------------------------------------------------------------
+
+    def _repair_amount(self) -> tuple[int, Blocking | None]:
+        if self.request.options.repair is not None:
+            return self.request.options.repair, None
+        blocking = estimate_blocking(self.request.source, self._luma)
+        return blocking.amount, blocking
+
+    def _luma(self, rect: Rect) -> Luma:
+        """Rectangle of the source as luma in levels of 255; also works for grey and inks."""
+        planes = to_planes(
+            self.source.read(rect), rect.size, self.request.layout, torch.device("cpu")
+        )
+        colour = planes.colour[0].clamp(0.0, 1.0)
+        if colour.shape[0] == 3:
+            colour = (colour * colour.new_tensor(LUMA).view(3, 1, 1)).sum(0, keepdim=True)
+        luma = colour.mean(0) * 255.0
+        return np.asarray(luma.numpy(), dtype=np.float32)
+
+    def _network(self, name: str) -> Apply:
+        network = self.engine.network(name)
+        self.report.networks[name] = network.sha256
+
+        def redo(_: str) -> None:
+            self.report.redone += 1
+
+        return guarded(network, redo)
+
+    def _add_notes(self) -> None:
+        report = self.report
+        if report.repair_amount and report.blocking is not None:
+            report.notes.append(
+                f"JPEG blocks of {report.blocking.step:.1f} levels were found and removed "
+                f"(repair {report.repair_amount})."
+            )
+        if report.redone:
+            report.notes.append(f"{report.redone} tile(s) were computed again in float32.")
+        if report.halved:
+            report.notes.append(f"Memory ran short: tiles were cut into {self.pieces} pieces each.")
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            if self.engine.device.type == "cuda":
+                torch.cuda.synchronize(self.engine.device)
+            self.report.seconds[stage] += time.perf_counter() - start
+
+
+def _memory_budget(device: torch.device) -> int:
+    """Bytes that one tile may use."""
+    if device.type == "cuda":
+        return int(GPU_SHARE * torch.cuda.mem_get_info(device)[0])
+    return CPU_TILE_BYTES
+
+
+def _within(wide: tuple[int, int], part: tuple[int, int]) -> slice:
+    return slice(part[0] - wide[0], part[1] - wide[0])
+
+
+def _reflected(span: tuple[int, int], border: int, length: int) -> Tensor:
+    """Source indices of the columns (rows) `span` of the source continued by reflection.
+
+    Index i of the continued source is pixel i - border; outside, the picture is mirrored at its
+    border pixels (which are not repeated), again and again for pictures smaller than the border.
+    """
+    index = torch.arange(span[0] - border, span[1] - border)
+    if length == 1:
+        return torch.zeros_like(index)
+    period = 2 * (length - 1)
+    index = index.remainder(period)
+    return torch.minimum(index, period - index)
+
+
+def _nearest(offset: float, step: float, out: tuple[int, int], source: tuple[int, int]) -> Tensor:
+    """Index into the cut `source` of the pixel nearest to each result pixel of `out`."""
+    at = offset + step * torch.arange(out[0], out[1], dtype=torch.float64)
+    return (at.round().to(torch.int64) - source[0]).clamp(0, source[1] - source[0] - 1)
+
+
+def _bounds(index_x: Tensor, index_y: Tensor) -> Rect:
+    x, y = int(index_x.min()), int(index_y.min())
+    return Rect(x, y, int(index_x.max()) + 1 - x, int(index_y.max()) + 1 - y)
+
+
+def _pick(planes: Tensor, index_x: Tensor, index_y: Tensor) -> Tensor:
+    """Rows and columns of (1, C, H, W) by index; a whole range is not copied."""
+    for dim, index in ((3, index_x), (2, index_y)):
+        if not torch.equal(index, torch.arange(planes.shape[dim])):
+            planes = planes.index_select(dim, index.to(planes.device))
+    return planes

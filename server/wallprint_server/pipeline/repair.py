@@ -1,0 +1,121 @@
+"""Removing JPEG artefacts and noise at source resolution, and estimating whether that is needed.
+
+Editors hand over pixels, not files, so the JPEG quality is read from the picture: a JPEG leaves
+steps on an 8 x 8 grid. Knows nothing of tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from wallprint_protocol.print_size import Rect, Size
+
+from .enlarge import Apply, chroma_gate
+
+BLOCK = 8
+SAMPLE_PX = 256
+SAMPLES_A_SIDE = 4
+# Measured on LIVE1 crops and photographs (docs/measurements.md): mean step on the block borders in
+# levels of 255, at quality 80: 0.9, 70: 1.4, 60: 2.0, 50: 2.6, 40: 3.3, 30: 4.0, 20: 5.8.
+VISIBLE_STEP, STRONG_STEP = 0.6, 3.2
+CERTAIN = 3.5
+
+Luma = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Blocking:
+    """How strongly a picture shows a JPEG's 8 x 8 grid.
+
+    Attributes:
+        step: mean brightness step across the grid's borders beyond that of the pixels around, in
+            levels of 255.
+        certainty: how far the grid's phase stands out from the seven others, in their deviations.
+        phase: (x, y) of the grid in the picture, 0..7; not (0, 0) in a cropped picture.
+    """
+
+    step: float
+    certainty: float
+    phase: tuple[int, int]
+
+    @property
+    def amount(self) -> int:
+        """Repair, 0..100, that suits it; 0 when no grid can be told from the picture."""
+        if self.certainty < CERTAIN or self.step < VISIBLE_STEP:
+            return 0
+        share = (self.step - VISIBLE_STEP / 2) / (STRONG_STEP - VISIBLE_STEP / 2)
+        return round(100 * min(1.0, share))
+
+
+def sample_rects(size: Size) -> Iterator[Rect]:
+    """Up to 16 squares spread evenly over the picture; the whole of a small one."""
+    side = Size(min(SAMPLE_PX, size.width), min(SAMPLE_PX, size.height))
+    columns = min(SAMPLES_A_SIDE, -(-size.width // side.width))
+    rows = min(SAMPLES_A_SIDE, -(-size.height // side.height))
+    for row in range(rows):
+        for column in range(columns):
+            x = (size.width - side.width) * column // max(1, columns - 1)
+            y = (size.height - side.height) * row // max(1, rows - 1)
+            yield Rect(x, y, side.width, side.height)
+
+
+def estimate_blocking(size: Size, luma: Callable[[Rect], Luma]) -> Blocking:
+    """Measure the 8 x 8 grid of a picture from samples of it.
+
+    Args:
+        size: of the picture.
+        luma: rectangle -> (H, W) float32 in levels of 255, perceptual.
+
+    References:
+        The idea of comparing steps on and off the grid: Wu and Yuen, A generalized
+        block-edge impairment metric for video coding, IEEE SPL 4 (1997).
+    """
+    sums = np.zeros((2, BLOCK))
+    counts = np.zeros((2, BLOCK))
+    for rect in sample_rects(size):
+        plane = luma(rect)
+        for axis, origin in ((0, rect.x), (1, rect.y)):
+            lines = plane if axis == 0 else plane.T
+            if lines.shape[1] < 2 * BLOCK:
+                continue
+            step = np.abs(np.diff(lines, axis=1))
+            # step[:, i] lies between pixels i and i + 1; compare it with the steps beside it.
+            excess = (step[:, 1:-1] - 0.5 * (step[:, :-2] + step[:, 2:])).mean(0)
+            phase = (np.arange(excess.size) + 2 + origin) % BLOCK
+            sums[axis] += np.bincount(phase, excess, BLOCK)
+            counts[axis] += np.bincount(phase, minlength=BLOCK)
+    if not counts.all():
+        return Blocking(0.0, 0.0, (0, 0))
+    steps, certainties, phases = [], [], []
+    for profile in sums / counts:
+        phase = int(profile.argmax())
+        others = np.delete(profile, phase)
+        steps.append(float(profile[phase] - np.median(others)))
+        certainties.append(steps[-1] / (float(others.std()) + 1e-6))
+        phases.append(phase)
+    return Blocking(min(steps), min(certainties), (phases[0], phases[1]))
+
+
+def repair(x: Tensor, network: Apply, blend: float) -> Tensor:
+    """Blend in the network's answer; colour is not invented where the source has none.
+
+    Args:
+        x: (1, C, H, W) float32, C = 1, 3 or 4 (CMY together, K on its own).
+        network: (1, 3, H, W) in [0, 1] -> the same shape.
+        blend: 0..1.
+    """
+    if x.shape[1] == 4:
+        return torch.cat([repair(x[:, :3], network, blend), repair(x[:, 3:], network, blend)], 1)
+    inside = x.clamp(0.0, 1.0)
+    if x.shape[1] == 1:
+        y = network(inside.expand(-1, 3, -1, -1).contiguous()).mean(1, keepdim=True)
+        return x + blend * (y - inside)
+    change = network(inside) - inside
+    mean = change.mean(1, keepdim=True)
+    return x + blend * (mean + (change - mean) * chroma_gate(inside, 1))
