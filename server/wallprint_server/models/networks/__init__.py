@@ -1,3 +1,25 @@
-"""Network definitions, one file each."""
+"""Network definitions, one file each, and the table that builds them by architecture."""
 
 from __future__ import annotations
+
+from torch import nn
+
+from ..catalog import NetworkSpec
+from .rrdb import Rrdb
+from .span import Span
+from .waifu2x import Repairer
+
+
+def build(spec: NetworkSpec) -> nn.Module:
+    """The network of a catalogue row, with random weights.
+
+    Raises:
+        KeyError: no such architecture.
+    """
+    if spec.architecture == "span":
+        return Span(spec.scale)
+    if spec.architecture == "rrdb":
+        return Rrdb()
+    if spec.architecture == "waifu2x":
+        return Repairer()
+    raise KeyError(spec.architecture)
