@@ -6,111 +6,39 @@ an editor calls it from a thread of its own and cancels through `should_cancel`.
 
 from __future__ import annotations
 
+import secrets
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Union
+from typing import Union
 
-from .print_size import Rect
+from . import endpoint
+from .connection import Connection
+from .errors import (
+    Cancelled,
+    LinkClosed,
+    LinkError,
+    LinkRefused,
+    LinkTimeout,
+    StartFailed,
+)
+from .job_run import Buffer, JobRun, Progress, Read, Result, Write
 from .request import Request
 
-Buffer = Union[bytes, bytearray, memoryview]  # noqa: UP007 (Python 3.9 evaluates it)
-Read = Callable[[Rect], Buffer]
-Write = Callable[[Rect, memoryview], None]
+__all__ = [
+    "Buffer",
+    "Connection",
+    "Progress",
+    "Read",
+    "Result",
+    "Write",
+    "connect",
+    "enhance",
+]
 
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a job is.
-
-    Attributes:
-        phase: "upload", "queued", "load", "run", "download"; the pipeline may name others.
-        done: of `total`, in the phase's own unit (tiles); never falls within a phase.
-        total: 0 while it is not known.
-        eta_s: seconds left in this phase, or None.
-        queue_pos: jobs before this one; 0 when it is its turn.
-    """
-
-    phase: str
-    done: int
-    total: int
-    eta_s: float | None = None
-    queue_pos: int = 0
-
-
-@dataclass(frozen=True)
-class Result:
-    """What the server says about a finished job.
-
-    Attributes:
-        notes: sentences for the user (a tile was halved, the CPU was used instead ...).
-        report: the pipeline's `Report.to_map()`.
-        ms: time in the worker, milliseconds.
-    """
-
-    notes: tuple[str, ...]
-    report: dict[str, Any]
-    ms: int
-
-
-class Connection:
-    """A logged-in connection; owned by one thread, closed by `close()` or `with`."""
-
-    def models(self) -> list[dict[str, Any]]:
-        """The networks the server knows, one map each (fields: protocol.md, `models`)."""
-        raise NotImplementedError
-
-    def status(self) -> dict[str, Any]:
-        """State, version, uptime, worker, device, jobs and clients of the server."""
-        raise NotImplementedError
-
-    def stop(self) -> None:
-        """End the server; returns when it has said goodbye and its connection file is gone."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """End the connection; jobs of this connection that still run are cancelled."""
-        raise NotImplementedError
-
-    def __enter__(self) -> Connection:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-def connect(
-    where: str | Path = "auto",
-    *,
-    start: bool = True,
-    launcher: Sequence[str] | None = None,
-    on_status: Callable[[str], None] | None = None,
-    should_cancel: Callable[[], bool] | None = None,
-) -> Connection:
-    """Find the user's server, or start it, and log in.
-
-    Args:
-        where: "auto" (this user's state directory), another state directory, or an address
-            `ipc://...` / `tcp://127.0.0.1:PORT` that this user's connection file names.
-        start: launch the server when none answers.
-        launcher: command that starts the server (`wallprint serve` without further arguments is
-            what is looked for otherwise; see endpoint.find_launcher).
-        on_status: gets a sentence to show ("starting the server", ...).
-        should_cancel: polled at least every 50 ms while waiting.
-
-    Raises:
-        NotInstalled, StartFailed: it could not be started.
-        LinkError: it could not be reached (with `start=False` also: there is none), or whoever
-            answered could not prove to be the user's server.
-        Cancelled: `should_cancel()`.
-    """
-    raise NotImplementedError
+START_TIMEOUT_S = 20.0
+_POLL_S = 0.02
+Where = Union[str, Path]  # noqa: UP007 (Python 3.9 evaluates it)
 
 
 def enhance(
@@ -127,9 +55,10 @@ def enhance(
 
     Args:
         request: the whole job; `request.selection` exactly when `read_selection` is given.
-        read: asked for full-width strips of the source, top to bottom, each once; returns
-            `rect.width * rect.height * bytes_per_pixel` contiguous bytes. The memory must not
-            change until `enhance` returns (a view of the whole picture is best: nothing is copied).
+        read: asked for full-width strips of the source, top to bottom, each once (again only if
+            one was damaged on its way); returns `rect.width * rect.height * bytes_per_pixel`
+            contiguous bytes. The memory must not change until `enhance` returns; a view of the
+            whole picture is best, nothing is copied then.
         write: gets full-width strips of the result, top to bottom, each once; the view is only
             valid during the call. The result is whole only when `enhance` has returned, so an
             editor collects first and touches its document afterwards.
@@ -143,4 +72,120 @@ def enhance(
         WallprintError: anything else that went wrong; `code` tells. What `read` or `write` raise
             goes through; the job is cancelled first.
     """
-    raise NotImplementedError
+    if (request.selection is None) != (read_selection is None):
+        raise ValueError("request.selection and read_selection go together")
+    if connection is None:
+        with connect(should_cancel=should_cancel) as own:
+            return JobRun(
+                own, request, read, write, read_selection, on_progress, should_cancel
+            ).run()
+    return JobRun(
+        connection, request, read, write, read_selection, on_progress, should_cancel
+    ).run()
+
+
+def connect(
+    where: Where = "auto",
+    *,
+    start: bool = True,
+    launcher: Sequence[str] | None = None,
+    on_status: Callable[[str], None] | None = None,
+    should_cancel: Callable[[], bool] | None = None,
+    editor: str = "",
+    editor_version: str = "",
+) -> Connection:
+    """Find the user's server, or start it, and log in.
+
+    Args:
+        where: "auto" (this user's state directory), another state directory, or an address
+            `ipc://...` / `tcp://127.0.0.1:PORT` that this user's connection file names.
+        start: launch the server when none answers (never for an address).
+        launcher: the command that is the `wallprint` program, to which `serve --ensure
+            --start-id ID` is added; None searches (endpoint.find_launcher).
+        on_status: gets a sentence to show ("Starting the server ...").
+        should_cancel: polled at least every 50 ms while waiting for a start.
+        editor: for the server's log.
+        editor_version: for the server's log.
+
+    Raises:
+        NotInstalled, StartFailed: it could not be started.
+        LinkError: it could not be reached (with `start=False` also: there is none), or whoever
+            answered could not prove to be the user's server.
+        Cancelled: `should_cancel()`.
+    """
+    text = str(where)
+    is_address = "://" in text
+    directory = endpoint.state_dir() if is_address or text == "auto" else Path(where)
+    directory = directory.absolute()
+    finder = _Finder(directory, text if is_address else "", editor, editor_version)
+    try:
+        return finder.log_in()
+    except (LinkClosed, LinkTimeout):
+        if is_address or not start:
+            raise
+    tell = on_status or (lambda sentence: None)
+    tell("Starting the wallprint server ...")
+    return finder.start(launcher, should_cancel)
+
+
+class _Finder:
+    """Finds or starts the server of one state directory."""
+
+    def __init__(self, directory: Path, address: str, editor: str, editor_version: str) -> None:
+        self._directory = directory
+        self._address = address
+        self._editor = editor
+        self._editor_version = editor_version
+        self._failed_boot = b""
+
+    def log_in(self) -> Connection:
+        """Try what the connection file names; once more when a new start has replaced it."""
+        try:
+            return self._try()
+        except (LinkClosed, LinkTimeout, LinkRefused):
+            info = endpoint.read_connection(self._directory)
+            if info is None or info.boot == self._failed_boot:
+                raise
+            return self._try()
+
+    def start(
+        self, launcher: Sequence[str] | None, should_cancel: Callable[[], bool] | None
+    ) -> Connection:
+        """Launch and wait for a connection file that works."""
+        argv = launcher or endpoint.find_launcher(self._directory)
+        process = endpoint.launch(argv, self._directory, secrets.token_hex(8))
+        deadline = time.monotonic() + START_TIMEOUT_S
+        stale_boot = self._failed_boot
+        problem: LinkError | None = None
+        while time.monotonic() < deadline:
+            if should_cancel is not None and should_cancel():
+                raise Cancelled
+            # Exit code 0 means that another start was first: keep polling for its file.
+            if process.returncode:
+                raise StartFailed(
+                    "The wallprint server did not start: "
+                    f"{endpoint.last_words(self._directory) or f'exit code {process.returncode}'}"
+                )
+            info = endpoint.read_connection(self._directory)
+            if info is not None and info.boot != stale_boot:
+                try:
+                    return self._try()
+                except (LinkClosed, LinkTimeout) as error:
+                    problem = error
+            time.sleep(_POLL_S)
+        raise StartFailed(
+            f"The wallprint server was started and does not answer ({problem or 'no sign of it'}); "
+            f"see {self._directory / endpoint.SPAWN_LOG}."
+        )
+
+    def _try(self) -> Connection:
+        info = endpoint.read_connection(self._directory)
+        if info is None:
+            raise LinkClosed(f"No wallprint server is running (none in {self._directory}).")
+        if self._address and self._address not in info.endpoints:
+            raise LinkRefused(
+                f"{self._address} is not this user's server, which is at "
+                f"{', '.join(info.endpoints)}."
+            )
+        self._failed_boot = info.boot
+        return Connection(info, editor=self._editor, editor_version=self._editor_version)

@@ -16,7 +16,7 @@ from dataclasses import MISSING, fields
 from math import isfinite
 from typing import Any
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]  # ships no types
 
 from .errors import ProtocolError
 from .messages import (

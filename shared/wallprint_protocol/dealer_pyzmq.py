@@ -1,0 +1,139 @@
+"""The client's socket on libzmq. The only file of this package that imports zmq.
+
+By default libzmq reconnects silently under a new identity, so that messages would go out with no
+login; here it must not, and a socket monitor reports the end of the connection (protocol.md 1.3).
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Sequence
+
+import zmq
+
+from .dealer import Buffer, LinkClosed, LinkProtocol, LinkRefused, LinkTimeout, Placer
+from .wire import HIGH_WATER_MARK, MAX_MESSAGE_BYTES
+
+_MAX_FRAMES = 2
+_FAILED = (
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
+_GONE = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_CONNECT_RETRIED
+_EVENTS = _FAILED | _GONE | zmq.EVENT_HANDSHAKE_SUCCEEDED
+_EVENT = struct.Struct("=hi")  # zmq_socket_monitor: 16 bits of event, 32 of value
+
+
+class PyzmqDealer:
+    """The client socket; owned by one thread."""
+
+    def __init__(self) -> None:
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        for option, value in (
+            (zmq.LINGER, 0),
+            (zmq.IMMEDIATE, 1),
+            (zmq.RECONNECT_IVL, -1),
+            (zmq.HEARTBEAT_IVL, 0),
+            (zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES),
+            (zmq.SNDHWM, HIGH_WATER_MARK),
+            (zmq.RCVHWM, HIGH_WATER_MARK),
+        ):
+            self._socket.setsockopt(option, value)
+        self._monitor = self._socket.get_monitor_socket(_EVENTS)
+        self._gone = False
+
+    def connect(self, endpoint: str, *, user: bytes, password: bytes, timeout_s: float) -> None:
+        """See `Dealer.connect`."""
+        self._socket.plain_username = user
+        self._socket.plain_password = password
+        try:
+            self._socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            raise LinkClosed(f"{endpoint}: {error}") from None
+        deadline = time.monotonic() + timeout_s
+        while True:
+            event = self._next_event(deadline - time.monotonic())
+            if event is None:
+                raise LinkTimeout(f"{endpoint} does not answer")
+            if event & zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                return
+            if event & _FAILED:
+                raise LinkRefused(f"{endpoint} refused the gate")
+            if event & _GONE:
+                raise LinkClosed(f"nobody listens at {endpoint}")
+
+    def send(self, frames: Sequence[Buffer], *, timeout_s: float) -> None:
+        """See `Dealer.send`."""
+        deadline = time.monotonic() + timeout_s
+        while not self._gone:
+            try:
+                # Under 64 KiB pyzmq copies anyway; a larger frame is sent from its own memory.
+                self._socket.send_multipart(list(frames), zmq.NOBLOCK, copy=False)
+                return
+            except zmq.Again:
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    raise LinkTimeout("the server does not take data") from None
+                self._watch(zmq.POLLOUT, left_s)
+        raise LinkClosed("the server is gone")
+
+    def receive(self, *, timeout_s: float, into: Placer | None = None) -> list[Buffer]:
+        """See `Dealer.receive`."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            gone = self._gone  # looked at before the queue: what is queued still counts
+            try:
+                return self._receive_now(into)
+            except zmq.Again:
+                if gone:
+                    raise LinkClosed("the server is gone") from None
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise LinkTimeout("no message in time")
+            self._watch(zmq.POLLIN, left_s)
+
+    def close(self) -> None:
+        """See `Dealer.close`."""
+        if not self._socket.closed:
+            self._socket.disable_monitor()
+            self._monitor.close(linger=0)
+            self._socket.close(linger=0)
+            self._context.term()
+        self._gone = True
+
+    def _receive_now(self, into: Placer | None) -> list[Buffer]:
+        frame = self._socket.recv(zmq.NOBLOCK, copy=False)
+        frames: list[Buffer] = [frame.buffer]
+        while frame.more:
+            if len(frames) == _MAX_FRAMES:
+                self._gone = True
+                raise LinkProtocol(f"a message of more than {_MAX_FRAMES} frames")
+            frame = self._socket.recv(copy=False)
+            place = into(frames, len(frame.buffer)) if into else None
+            if place is None:
+                frames.append(frame.buffer)
+            else:
+                place[:] = frame.buffer
+                frames.append(place)
+        return frames
+
+    def _watch(self, direction: int, timeout_s: float) -> None:
+        """Wait until the socket is ready or the connection has ended."""
+        poller = zmq.Poller()
+        poller.register(self._socket, direction)
+        poller.register(self._monitor, zmq.POLLIN)
+        ready = dict(poller.poll(max(0, int(timeout_s * 1000)) + 1))
+        if self._monitor in ready:
+            event = self._next_event(0)
+            self._gone = self._gone or bool(event and event & (_GONE | _FAILED))
+
+    def _next_event(self, timeout_s: float) -> int | None:
+        """The monitor's next event, or None."""
+        if not self._monitor.poll(max(0, int(timeout_s * 1000))):
+            return None
+        frames = self._monitor.recv_multipart()
+        event: int = _EVENT.unpack(frames[0])[0] & 0xFFFF
+        return event

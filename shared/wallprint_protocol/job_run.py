@@ -1,0 +1,336 @@
+"""One job from the client's side: open, upload, wait, download, release; cancel at any time.
+
+Knows nothing of how the connection came about. One thread does everything: each turn of the loop
+looks at `should_cancel`, takes at most one message and acts on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Union
+
+from . import flow, messages, wire
+from .connection import Connection
+from .errors import Cancelled, LinkProtocol, ProtocolError, WallprintError, from_code
+from .pixels import Grid, strip_cell
+from .print_size import Rect, Size
+from .request import Request
+
+Buffer = Union[bytes, bytearray, memoryview]  # noqa: UP007 (Python 3.9 evaluates it)
+Read = Callable[[Rect], Buffer]
+Write = Callable[[Rect, memoryview], None]
+
+POLL_S = 0.04
+PROGRESS_EVERY_S = 0.1
+OPEN_TIMEOUT_S = 120.0  # reserving many gigabytes of spool takes its time on a slow disk
+CANCEL_TIMEOUT_S = 5.0
+MAX_RESENDS = 2
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a job is.
+
+    Attributes:
+        phase: "upload", "queued", "download", or the worker's own word ("load", "run" ...).
+        done: of `total`, in the phase's own unit (tiles); never falls within a phase.
+        total: 0 while it is not known.
+        eta_s: seconds left in this phase, or None.
+        queue_pos: jobs before this one; 0 when it is its turn.
+        responding: False while the server has not answered three pings.
+    """
+
+    phase: str
+    done: int
+    total: int
+    eta_s: float | None = None
+    queue_pos: int = 0
+    responding: bool = True
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the server says about a finished job.
+
+    Attributes:
+        notes: sentences for the user (a tile was halved, the CPU was used instead ...).
+        report: the pipeline's `Report.to_map()`.
+        ms: time in the worker, milliseconds.
+    """
+
+    notes: tuple[str, ...]
+    report: dict[str, Any]
+    ms: int
+
+
+class _Plane:
+    """One picture to send: its grid and where its strips come from."""
+
+    def __init__(self, number: int, size: Size, bytes_per_pixel: int, read: Read) -> None:
+        self.number = number
+        self.bytes_per_pixel = bytes_per_pixel
+        self.grid = Grid(size, strip_cell(size, bytes_per_pixel))
+        self._read = read
+        self._row = -1
+        self._strip = memoryview(b"")
+
+    def tile(self, index: int) -> tuple[Rect, memoryview]:
+        """The cell and its bytes; a new row of cells asks for a new strip."""
+        rect = self.grid.rect(index)
+        row = index // self.grid.columns
+        if row != self._row:
+            strip = Rect(0, rect.y, self.grid.size.width, rect.height)
+            self._strip = memoryview(self._read(strip)).cast("B")
+            expected = strip.size.pixels * self.bytes_per_pixel
+            if len(self._strip) != expected:
+                raise ValueError(f"read({strip}): {len(self._strip)} bytes, {expected} expected")
+            self._row = row
+        if self.grid.columns == 1:
+            return rect, self._strip
+        # A cell narrower than the strip is one row high (pixels.strip_cell).
+        start = rect.x * self.bytes_per_pixel
+        return rect, self._strip[start : start + rect.width * self.bytes_per_pixel]
+
+
+class _Output:
+    """Joins the result's tiles, which come row-major, into full-width strips."""
+
+    def __init__(self, outcome: messages.Outcome, write: Write) -> None:
+        self._bytes_per_pixel = outcome.fmt.bytes_per_pixel
+        self.grid = flow.check_grid(
+            outcome.size, outcome.tile, self._bytes_per_pixel, "the server's result"
+        )
+        if self.grid.columns > 1 and outcome.tile.height != 1:
+            raise LinkProtocol("the server's tiles are neither strips nor parts of a row")
+        self._write = write
+        self.next = 0
+        row_bytes = outcome.size.width * self._bytes_per_pixel
+        self._row = bytearray(row_bytes if self.grid.columns > 1 else 0)
+
+    def take(self, tile: messages.OutTile) -> None:
+        """Check and pass on the next tile."""
+        rect = flow.check_tile(tile, self.grid, self._bytes_per_pixel)
+        if tile.s != self.next:
+            raise LinkProtocol(f"tile {self.next} of the result expected, {tile.s} received")
+        if not flow.intact(tile):
+            raise ProtocolError(f"Tile {tile.s} of the result is damaged.", code="E_CRC")
+        self.next += 1
+        pixels = memoryview(tile.payload or b"")
+        if self.grid.columns > 1:
+            start = rect.x * self._bytes_per_pixel
+            self._row[start : start + len(pixels)] = pixels
+            if rect.x + rect.width < self.grid.size.width:
+                return
+            rect = Rect(0, rect.y, self.grid.size.width, 1)
+            pixels = memoryview(self._row)
+        self._write(rect, pixels)
+
+
+class JobRun:
+    """One call of `client.enhance`; see there for the arguments."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        request: Request,
+        read: Read,
+        write: Write,
+        read_selection: Read | None,
+        on_progress: Callable[[Progress], None] | None,
+        should_cancel: Callable[[], bool] | None,
+    ) -> None:
+        self._link = connection
+        self._request = request
+        self._write = write
+        self._should_cancel = should_cancel or (lambda: False)
+        self._on_progress = on_progress or (lambda progress: None)
+        self._planes = [_Plane(0, request.source, request.layout.bytes_per_pixel, read)]
+        if read_selection is not None and request.selection is not None:
+            self._planes.append(
+                _Plane(1, request.source, request.selection.bytes_per_pixel, read_selection)
+            )
+        self._job = uuid.uuid4().bytes
+        self._up = flow.SendCredit()
+        self._down: flow.ReceiveCredit | None = None
+        self._output: _Output | None = None
+        self._answers: dict[int, messages.Message] = {}
+        self._done: messages.JobDone | None = None
+        self._shown = Progress("upload", 0, sum(len(p.grid) for p in self._planes))
+        self._shown_s = 0.0
+        self._opened = False
+
+    def run(self) -> Result:
+        """The whole job."""
+        try:
+            self._open()
+            self._upload(self._all_tiles())
+            self._commit()
+            while self._done is None:
+                self._turn()
+            self._check_complete(self._done)
+            release = messages.JobRelease(self._link.next_id(), self._job)
+            self._link.request(release, messages.Ok)
+        except BaseException:
+            self._cancel()
+            raise
+        return Result(tuple(self._done.notes), self._done.report, self._done.ms)
+
+    # -- the steps ---------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        request, pixels = self._request, self._planes[0]
+        params = request.options.to_map()
+        message = messages.JobOpen(
+            id=self._link.next_id(),
+            j=self._job,
+            key=bytes(32),
+            op="enhance",
+            model=params.pop("model"),
+            w=request.source.width,
+            h=request.source.height,
+            out=request.out,
+            fmt=request.layout,
+            tile=pixels.grid.cell,
+            params=params,
+            selection=request.selection,
+            selection_tile=self._planes[1].grid.cell if request.selection else None,
+            payload=request.icc or None,
+        )
+        self._opened = True
+        self._link.send(replace(message, key=wire.job_key(message)))
+        answer = self._await(message.id, messages.JobOk, OPEN_TIMEOUT_S)
+        if answer.out.size != request.out or answer.out.fmt != request.layout:
+            raise LinkProtocol(
+                f"{request.out} in {request.layout} asked for, the server offers {answer.out}"
+            )
+        self._output = _Output(answer.out, self._write)
+        tile_bytes = answer.out.tile.pixels * request.layout.bytes_per_pixel
+        self._down = flow.ReceiveCredit(flow.WINDOW_BYTES, tile_bytes)
+        self._link.send(messages.Credit(self._job, "down", self._down.granted))
+
+    def _all_tiles(self) -> Iterable[tuple[_Plane, int]]:
+        return ((plane, i) for plane in self._planes for i in range(len(plane.grid)))
+
+    def _upload(self, tiles: Iterable[tuple[_Plane, int]]) -> None:
+        for sent, (plane, index) in enumerate(tiles, 1):
+            rect, pixels = plane.tile(index)
+            while not self._up.allows(len(pixels)):
+                self._turn()
+            self._turn(wait_s=0.0)
+            self._up.spend(len(pixels))
+            fields = wire.tile_fields(index, rect, pixels)
+            self._link.send(messages.Tile(j=self._job, plane=plane.number, **fields))
+            self._show(replace(self._shown, done=min(sent, self._shown.total)))
+
+    def _commit(self) -> None:
+        for attempt in range(MAX_RESENDS + 1):
+            count = sum(len(plane.grid) for plane in self._planes)
+            commit = messages.JobCommit(self._link.next_id(), self._job, count)
+            self._link.send(commit)
+            try:
+                self._await(commit.id, messages.Ok)
+                return
+            except WallprintError as error:
+                missing = error.detail.get("missing")
+                if error.code != "E_INCOMPLETE" or missing is None or attempt == MAX_RESENDS:
+                    raise
+            self._upload([tile for i, tile in enumerate(self._all_tiles()) if _bit(missing, i)])
+
+    def _check_complete(self, done: messages.JobDone) -> None:
+        count = len(self._output.grid) if self._output else 0
+        if not self._output or not self._output.next == count == done.tiles:
+            raise LinkProtocol(f"the server is done after {done.tiles} of {count} tiles")
+
+    def _cancel(self) -> None:
+        """Make the server stop; quietly, as the caller has an exception to deliver."""
+        if not self._opened or self._done is not None:
+            return
+        cancel = messages.JobCancel(self._link.next_id(), self._job)
+        with contextlib.suppress(WallprintError):
+            self._link.request(cancel, messages.JobCancelled, CANCEL_TIMEOUT_S)
+
+    # -- one message at a time ---------------------------------------------------------------------
+
+    def _await(
+        self, request_id: int, answer_type: type[Any], timeout_s: float = OPEN_TIMEOUT_S
+    ) -> Any:
+        deadline = time.monotonic() + timeout_s
+        while request_id not in self._answers:
+            if time.monotonic() > deadline:
+                raise LinkProtocol(f"no {answer_type.t} within {timeout_s:.0f} s")
+            self._turn()
+        answer = self._answers.pop(request_id)
+        if isinstance(answer, messages.Error):
+            detail = dict(answer.detail or {})
+            if answer.payload is not None:
+                detail["missing"] = bytes(answer.payload)
+            raise from_code(answer.code, answer.msg, detail)
+        if not isinstance(answer, answer_type):
+            raise LinkProtocol(f"{answer_type.t} expected, {answer.t} received")
+        return answer
+
+    def _turn(self, wait_s: float = POLL_S) -> None:
+        """Look at the cancel flag, take at most one message."""
+        if self._should_cancel():
+            raise Cancelled
+        message = self._link.receive(wait_s)
+        if message is not None:
+            self._act(message)
+        elif self._link.responding != self._shown.responding:
+            self._show(replace(self._shown, responding=self._link.responding))
+
+    def _act(self, message: messages.Message) -> None:
+        if getattr(message, "j", self._job) != self._job:
+            return  # what was under way for an earlier job of this connection
+        if isinstance(message, messages.Error) and message.re is None:
+            raise from_code(message.code, message.msg, message.detail)
+        if isinstance(message, messages.OutTile):
+            self._take(message)
+        elif isinstance(message, messages.Credit):
+            if message.dir == "up":
+                self._up.raise_to(message.max)
+        elif isinstance(message, messages.JobNews):
+            if message.state == "queued":
+                self._show(Progress("queued", 0, 0, queue_pos=message.pos))
+            elif message.state == "sending" and self._output is not None:
+                self._show(Progress("download", self._output.next, len(self._output.grid)))
+        elif isinstance(message, messages.JobProgress):
+            self._show(Progress(message.phase, message.done, message.total, message.eta_s))
+        elif isinstance(message, messages.JobDone):
+            self._done = message
+        elif isinstance(getattr(message, "re", None), int):
+            self._answers[message.re] = message  # type: ignore[attr-defined]
+
+    def _take(self, tile: messages.OutTile) -> None:
+        if self._output is None or self._down is None:
+            raise LinkProtocol("a tile of the result before job.ok")
+        self._down.receive(tile.n)
+        self._output.take(tile)
+        allowed = self._down.consume(tile.n)
+        if allowed is not None:
+            self._link.send(messages.Credit(self._job, "down", allowed))
+        if self._shown.phase == "download" or self._output.next == len(self._output.grid):
+            self._show(Progress("download", self._output.next, len(self._output.grid)))
+
+    def _show(self, progress: Progress) -> None:
+        """Tell the caller, ten times a second at most; a new phase or its end at once."""
+        progress = replace(progress, responding=self._link.responding)
+        now_s = time.monotonic()
+        urgent = (progress.phase, progress.queue_pos, progress.responding) != (
+            self._shown.phase,
+            self._shown.queue_pos,
+            self._shown.responding,
+        ) or (progress.done == progress.total != self._shown.done)
+        self._shown = progress
+        if urgent or now_s - self._shown_s >= PROGRESS_EVERY_S:
+            self._shown_s = now_s
+            self._on_progress(progress)
+
+
+def _bit(bitmap: bytes, index: int) -> bool:
+    """Whether tile `index` is named in a bitmap (least significant bit first)."""
+    return index >> 3 < len(bitmap) and bool(bitmap[index >> 3] >> (index & 7) & 1)
