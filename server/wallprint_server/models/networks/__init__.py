@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..catalog import NetworkSpec
 from .rrdb import Rrdb
@@ -23,3 +23,10 @@ def build(spec: NetworkSpec) -> nn.Module:
     if spec.architecture == "waifu2x":
         return Repairer()
     raise KeyError(spec.architecture)
+
+
+def load(spec: NetworkSpec, tensors: dict[str, Tensor]) -> nn.Module:
+    """The network with the given tensors (`store.load`)."""
+    module = build(spec)
+    module.load_state_dict(tensors)
+    return module
