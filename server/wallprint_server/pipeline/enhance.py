@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import ceil, floor
 from typing import Any
 
 import numpy as np
@@ -266,11 +267,43 @@ class _Job:
         if self.repair_net is not None and self.plan.repair is not None:
             with self._timed("repair"):
                 x = repair(x, self.repair_net, self.plan.repair[1])
+        grid = 1
         with self._timed("enlarge"):
-            for network, scale in self.ladder:
+            for (network, scale), reach in zip(self.ladder, self.plan.reaches, strict=False):
+                x, src_x, src_y = self._needed(x, grid, reach, (src_x, src_y), (xs, ys))
                 x = anchored(x, network, scale)
+                grid *= scale
+                src_x, src_y = (
+                    (src_x[0] * scale, src_x[1] * scale),
+                    (src_y[0] * scale, src_y[1] * scale),
+                )
         with self._timed("resample"):
-            return self._resample(x, self.plan.scale, src_x, src_y, xs, ys)
+            return self._resample(x, grid, src_x, src_y, xs, ys)
+
+    def _needed(
+        self,
+        x: Tensor,
+        grid: int,
+        reach: float,
+        have: tuple[tuple[int, int], tuple[int, int]],
+        out: tuple[tuple[int, int], tuple[int, int]],
+    ) -> tuple[Tensor, tuple[int, int], tuple[int, int]]:
+        """Cut planes on the network grid `grid` to what the next step needs of them.
+
+        A window of the source carries the border of all stages; the later ones do without most
+        of it, and on their finer grid it would be the larger part of the work.
+        """
+        spans = []
+        for dim, axis, (start, stop), part in zip((3, 2), self.plan.axes, have, out, strict=True):
+            low = floor((axis.at(part[0]) + 0.5) * grid - 0.5 - reach)
+            high = ceil((axis.at(part[1] - 1) + 0.5) * grid - 0.5 + reach) + 1
+            # One size for all tiles, so that an accelerated network is prepared once: room for
+            # the rounding of `low` and `high`, in steps of 8.
+            room = min(stop - start, -(-(high - low + 2) // 8) * 8)
+            low = max(start, min(low, stop - room))
+            x = x.narrow(dim, low - start, room)
+            spans.append((low, low + room))
+        return x, spans[0], spans[1]
 
     def _resample(
         self,
@@ -281,7 +314,7 @@ class _Job:
         xs: tuple[int, int],
         ys: tuple[int, int],
     ) -> Tensor:
-        """Planes that cover source window (src_x, src_y) at `scale` -> result columns, rows."""
+        """Planes that cover (src_x, src_y) of the network grid `scale` -> result columns, rows."""
         for dim, axis, src, out in (
             (3, self.plan.axes[0], src_x, xs),
             (2, self.plan.axes[1], src_y, ys),
@@ -293,7 +326,7 @@ class _Job:
                 offset=(axis.at(0) + 0.5) * scale - 0.5,
                 step=axis.step * scale,
                 out=out,
-                source=(src[0] * scale, src[1] * scale),
+                source=src,
                 length=axis.source_px * scale,
             )
         return x

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, prod, sqrt
+from math import ceil, prod
 
 from wallprint_protocol.errors import BadInput
 from wallprint_protocol.print_size import px_to_mm, viewing_distance_mm
@@ -48,7 +48,8 @@ class Plan:
         border_px: by how much the source is continued on each side.
         columns, rows: spans of the tiles.
         blend_px: see tiles.Mosaic.
-        reach_px: source pixels around a result pixel that decide it.
+        reach_px: source pixels around a result pixel that decide it, all stages together.
+        reaches: see `grid_reaches`.
         tile_bytes: working memory of one tile, estimated.
         notes: what a user should know.
     """
@@ -62,6 +63,7 @@ class Plan:
     rows: list[Span]
     blend_px: int
     reach_px: float
+    reaches: tuple[float, ...]
     tile_bytes: int
     notes: tuple[str, ...] = ()
 
@@ -90,20 +92,17 @@ def cheapest_ladder(scale: float, specs: Sequence[NetworkSpec]) -> tuple[Network
     """
     if scale <= TOLERANCE:
         return ()
-    best: tuple[float, tuple[NetworkSpec, ...]] | None = None
+    best: tuple[float, int, tuple[NetworkSpec, ...]] | None = None
     front: list[tuple[float, int, tuple[NetworkSpec, ...]]] = [(0.0, 1, ())]
     for _ in range(MAX_STEPS):
         grown = []
         for cost, reached, steps in front:
             for spec in specs:
-                total = cost + spec.cost * reached**2
-                if best is not None and total >= best[0]:
-                    continue
-                ladder = (*steps, spec)
-                if reached * spec.scale * TOLERANCE >= scale:
-                    best = (total, ladder)
-                else:
-                    grown.append((total, reached * spec.scale, ladder))
+                step = (cost + spec.cost * reached**2, reached * spec.scale, (*steps, spec))
+                if step[1] * TOLERANCE < scale:
+                    grown.append(step)
+                elif best is None or step[:2] < best[:2]:  # same cost: the smaller detour
+                    best = step
         front = grown
     if best is None:
         raise BadInput(
@@ -111,7 +110,7 @@ def cheapest_ladder(scale: float, specs: Sequence[NetworkSpec]) -> tuple[Network
             f"{scale:.1f}x; choose a smaller print.",
             code="E_LIMIT",
         )
-    return best[1]
+    return best[2]
 
 
 def level_and_blend(amount: int) -> tuple[int, float]:
@@ -123,62 +122,87 @@ def level_and_blend(amount: int) -> tuple[int, float]:
     return min(3, 1 + amount * 3 // 101), min(1.0, amount / 33)
 
 
-def reach_of(
-    ladder: Sequence[NetworkSpec], before: Sequence[NetworkSpec], step: float, sharpen_px: int
-) -> float:
-    """Source pixels around a result pixel that decide it: the sum of the stages' reaches.
+def grid_reaches(ladder: Sequence[NetworkSpec], step: float) -> tuple[float, ...]:
+    """What each step of the ladder needs around a result pixel, in px of its own input grid.
 
     Args:
         ladder: enlarging networks.
-        before: networks at source resolution.
         step: source px per result px (the larger axis).
-        sharpen_px: reach of the output sharpening, result px.
+
+    Returns:
+        One reach per network, in order, and last that of the final resampling.
     """
-    reach = float(sum(spec.reach_px for spec in before))
-    scale = 1
-    for spec in ladder:
-        reach += max(spec.reach_px, ANCHOR_REACH_PX) / scale
-        scale *= spec.scale
-    reach += (kernel_reach(step * scale) + 1) / scale
-    return reach + sharpen_px * step
+    scale = prod(spec.scale for spec in ladder)
+    reaches = [kernel_reach(step * scale) + 1]
+    for spec in reversed(ladder):
+        reaches.append(max(spec.reach_px, ANCHOR_REACH_PX) + 1 + reaches[-1] / spec.scale)
+    return tuple(reversed(reaches))
 
 
-def best_window(ladder: Sequence[NetworkSpec], before: Sequence[NetworkSpec], reach: float) -> int:
-    """Side of the source window that costs least: the dearest network's own optimum.
+@dataclass(frozen=True)
+class TileCost:
+    """Working memory of a tile by the side of its source window.
 
-    Args:
-        ladder: enlarging networks.
-        before: networks at source resolution.
-        reach: source px that a tile discards per side; a window is never mostly border.
+    Attributes:
+        stages: (scale of the stage's input grid, its reach there, bytes per input px).
+        reach_px: source px that a tile discards per side.
+        final_bytes: per core source px, at final resolution.
     """
+
+    stages: tuple[tuple[int, float, float], ...]
+    reach_px: float
+    final_bytes: float
+
+    def side(self, tile_px: float, scale: int, reach: float) -> float:
+        """Input side of a stage for a source window of `tile_px`."""
+        return max(1.0, tile_px - 2 * self.reach_px) * scale + 2 * reach
+
+    def memory(self, tile_px: float) -> float:
+        """Bytes at the worst moment."""
+        worst = max((b * self.side(tile_px, s, r) ** 2 for s, r, b in self.stages), default=0.0)
+        return worst + self.final_bytes * max(1.0, tile_px - 2 * self.reach_px) ** 2
+
+    def fitting(self, memory_bytes: float) -> int:
+        """The largest source window that fits, by bisection; what it cannot do without, if none."""
+        low, high = ceil(2 * self.reach_px) + 8, 1 << 16
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.memory(middle) <= memory_bytes else (low, middle - 1)
+        return low
+
+
+def best_window(
+    ladder: Sequence[NetworkSpec], before: Sequence[NetworkSpec], cost: TileCost
+) -> int:
+    """Side of the source window that costs least: the dearest network's own optimum."""
     dearest, window = 0.0, float(PLAIN_WINDOW_PX)
-    scale = 1
-    for spec in [*before, *ladder]:
+    for spec, (scale, reach, _) in zip([*before, *ladder], cost.stages, strict=True):
         if spec.cost * scale**2 > dearest:
-            dearest, window = spec.cost * scale**2, spec.window_px / scale
-        scale *= spec.scale
-    return round(max(window, 4 * reach))
+            dearest = spec.cost * scale**2
+            window = 2 * cost.reach_px + max(spec.window_px / 4, spec.window_px - 2 * reach) / scale
+    return round(window)
 
 
-def tile_memory(
-    tile_px: float,
+def tile_cost(
+    request: Request,
     ladder: Sequence[NetworkSpec],
     before: Sequence[NetworkSpec],
     step: float,
-    channels: int,
-) -> float:
-    """Bytes that a square tile of `tile_px` source pixels needs at its worst moment."""
-    worst = max((spec.bytes_per_px for spec in before), default=0.0)
+    reach: float,
+) -> TileCost:
+    """What tiles of this job cost; arguments as in `make_plan`."""
+    channels = request.layout.channels
+    stages: list[tuple[int, float, float]] = [(1, reach, float(s.bytes_per_px)) for s in before]
     scale = 1
-    for spec in ladder:
-        worst = max(worst, spec.bytes_per_px * scale**2)
+    for spec, around in zip(ladder, grid_reaches(ladder, step), strict=False):
+        # Plain enlargement, detail, anchor and answer live beside the network's own memory.
+        planes = 4 * 4 * channels * spec.scale**2
+        stages.append((scale, around, float(max(spec.bytes_per_px, planes))))
         scale *= spec.scale
-    network_grid = 4 * channels * 4 * scale**2  # plain, detail, anchor and answer in float32
-    final = 4 * channels * FINAL_COPIES / step**2
-    return tile_px**2 * (max(worst, network_grid) + final)
+    return TileCost(tuple(stages), reach, 4 * channels * FINAL_COPIES / step**2)
 
 
-def make_plan(request: Request, *, repair_amount: int, memory_bytes: int, tile_px: int) -> Plan:
+def make_plan(request: Request, *, repair_amount: int, memory_bytes: int, tile_px: int = 0) -> Plan:
     """Decide stages, networks and tiles.
 
     Args:
@@ -205,16 +229,15 @@ def make_plan(request: Request, *, repair_amount: int, memory_bytes: int, tile_p
     )
     sharpening = output_sharpening(options.sharpen, options.strength, options.ppi, distance)
     networks = [*before, *ladder]
-    reach = reach_of(ladder, before, step, sharpening.reach_px if sharpening else 0)
-    if request.layout.has_alpha:
-        reach += FILL_REACH_PX
+    reaches = grid_reaches(ladder, step)
+    reach = reaches[0] + sum(spec.reach_px for spec in before)
+    reach += sharpening.reach_px * step if sharpening else 0.0
+    reach += FILL_REACH_PX if request.layout.has_alpha else 0.0
     border = BORDER_PX if networks else 0
     blend_px = 0 if all(spec.exact for spec in networks) else BLEND_PX
-    per_px = tile_memory(1.0, ladder, before, step, request.layout.channels)
-    side = options.tile_px or min(
-        tile_px or best_window(ladder, before, reach), int(sqrt(memory_bytes / per_px))
-    )
-    side = max(MIN_TILE_PX, side)
+    cost = tile_cost(request, ladder, before, step, reach + blend_px * step)
+    wanted_px = tile_px or best_window(ladder, before, cost)
+    side = options.tile_px or min(wanted_px, cost.fitting(memory_bytes))
     x_axis = Axis(request.source.width + 2 * border, window.x + border, window.width, out.width)
     y_axis = Axis(request.source.height + 2 * border, window.y + border, window.height, out.height)
     columns = cut_axis(x_axis, tile_px=side, reach=reach, blend_px=blend_px)
@@ -229,7 +252,8 @@ def make_plan(request: Request, *, repair_amount: int, memory_bytes: int, tile_p
         rows=rows,
         blend_px=blend_px,
         reach_px=reach,
-        tile_bytes=ceil(per_px * side**2),
+        reaches=reaches,
+        tile_bytes=ceil(cost.memory(max(b - a for a, b in (columns[0].source, rows[0].source)))),
     )
 
 

@@ -1,0 +1,118 @@
+"""Plans: which networks, how far they reach, how large a tile may be."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from wallprint_protocol.errors import BadInput
+from wallprint_protocol.pixels import PixelLayout
+from wallprint_protocol.print_size import Size, parse_print_size, place
+from wallprint_protocol.request import Request
+from wallprint_server.models import catalog
+from wallprint_server.pipeline.plan import (
+    cheapest_ladder,
+    level_and_blend,
+    make_plan,
+)
+
+GIB = 1 << 30
+
+
+def _request(source: Size, out: Size, **options: object) -> Request:
+    return Request.build(source, PixelLayout("RGB", "u8"), place(source, out), **options)
+
+
+@pytest.mark.parametrize(
+    ("scale", "names"),
+    [
+        (0.3, []),
+        (1.0, []),
+        (1.003, []),
+        (1.1, ["span-x2"]),
+        (1.97, ["span-x2"]),
+        (2.0, ["span-x2"]),
+        (2.5, ["span-x4"]),
+        (4.0, ["span-x4"]),
+        (4.1, ["span-x2", "span-x4"]),
+        (8.0, ["span-x2", "span-x4"]),
+        (9.0, ["span-x4", "span-x4"]),
+        (33.0, ["span-x4", "span-x4", "span-x4"]),
+        (64.0, ["span-x4", "span-x4", "span-x4"]),
+    ],
+)
+def test_the_ladder_is_the_cheapest_that_reaches_the_target(scale: float, names: list[str]) -> None:
+    ladder = cheapest_ladder(scale, catalog.enlargers("faithful"))
+    product = 1
+    for spec in ladder:
+        product *= spec.scale
+    assert product * 1.005 >= scale
+    if names != ["span-x4", "span-x4", "span-x4"]:
+        assert [spec.name for spec in ladder] == names
+
+
+def test_enhanced_uses_its_own_networks_only() -> None:
+    request = _request(Size(400, 300), Size(800, 600), style="enhanced")
+    plan = make_plan(request, repair_amount=0, memory_bytes=GIB)
+    assert [spec.style for spec in plan.ladder] == ["enhanced"]
+
+
+def test_a_model_that_does_not_enlarge_is_refused() -> None:
+    request = _request(Size(400, 300), Size(800, 600), model="waifu2x-photo-denoise1")
+    with pytest.raises(BadInput, match="does not enlarge"):
+        make_plan(request, repair_amount=0, memory_bytes=GIB)
+    request = _request(Size(400, 300), Size(800, 600), model="no-such-network")
+    with pytest.raises(BadInput):
+        make_plan(request, repair_amount=0, memory_bytes=GIB)
+
+
+@pytest.mark.parametrize("scale", [0.2, 1.0, 1.97, 3.3, 8.0, 40.0])
+@pytest.mark.parametrize("style", ["faithful", "enhanced"])
+def test_tiles_fit_the_memory(scale: float, style: str) -> None:
+    source = Size(4000, 3000)
+    request = _request(source, Size(round(4000 * scale), round(3000 * scale)), style=style)
+    plan = make_plan(request, repair_amount=80, memory_bytes=GIB)
+    assert plan.tile_bytes < (2.1 if style == "enhanced" and scale > 16 else 1.1) * GIB
+    width, height = plan.window_px
+    # Never mostly border: at least a sixth of a window is its own.
+    assert min(width, height) > 2 * plan.reach_px + 4
+
+
+def test_a_smaller_print_than_the_source_needs_no_network() -> None:
+    request = _request(Size(4000, 3000), Size(2000, 1500))
+    plan = make_plan(request, repair_amount=0, memory_bytes=GIB)
+    assert plan.ladder == ()
+    assert plan.border_px == 0
+
+
+def test_the_sharpening_follows_print_size_and_ppi() -> None:
+    small = parse_print_size("20cm")
+    source = Size(3000, 2000)
+    near = make_plan(
+        _request(source, small.box(source, 300_000), ppi=300.0), repair_amount=0, memory_bytes=GIB
+    )
+    large = parse_print_size("150cm")
+    far = make_plan(
+        _request(source, large.box(source, 300_000), ppi=300.0), repair_amount=0, memory_bytes=GIB
+    )
+    assert near.sharpening is not None
+    assert far.sharpening is not None
+    assert near.sharpening.halo_px == pytest.approx(3.0, abs=0.4)  # 1/100 in
+    assert far.sharpening.halo_px == pytest.approx(6.0, abs=0.01)  # 1/50 in
+    assert far.reach_px > near.reach_px / 4
+
+
+def test_repair_levels_rise() -> None:
+    assert level_and_blend(1) == (1, pytest.approx(1 / 33))
+    assert level_and_blend(33) == (1, 1.0)
+    assert level_and_blend(50) == (2, 1.0)
+    assert level_and_blend(100) == (3, 1.0)
+    levels = [level_and_blend(a) for a in range(1, 101)]
+    assert levels == sorted(levels)
+
+
+def test_planning_needs_no_torch() -> None:
+    code = "import sys, wallprint_server.pipeline.plan; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
