@@ -11,13 +11,12 @@ References:
 
 from __future__ import annotations
 
+import mmap
 import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import pyvips  # type: ignore[import-untyped]
 
 from wallprint_protocol.pixels import PixelLayout
 
@@ -32,6 +31,7 @@ from .metadata import (
     iptc_resources,
 )
 from .tiff_tags import BYTE, EXIF_IFD, Directory, Entry, append_tags
+from .vips import vips
 
 Watch = Callable[[Any, Any], None]
 
@@ -43,6 +43,8 @@ _PNG_LEVEL = 3
 BIGTIFF_FROM_BYTES = 4_000_000_000
 _SEGMENT_BYTES = 65_533  # a JPEG segment's content
 _MAKER_NOTE = 37500
+_PNG_START = 33  # signature and IHDR
+_JPEG_START = 2  # SOI
 
 _VIPS_FORMAT = {"u8": "uchar", "u16": "ushort", "f32": "float"}
 _INTERPRETATION = {
@@ -74,40 +76,45 @@ def encode(
         watch: called with (image, progress) about a hundred times; may kill the image.
 
     Raises:
-        pyvips.Error: the encoder failed, or `watch` killed it.
+        pyvips.error.Error: the encoder failed, or `watch` killed it.
         OSError: the metadata could not be written.
     """
-    image = pyvips.Image.rawload(
-        _fd_path(raster.fd),
+    pixels = mmap.mmap(raster.fd, raster.nbytes, prot=mmap.PROT_READ)
+    image = vips().Image.new_from_memory(
+        pixels,
         raster.size.width,
         raster.size.height,
         layout.channels,
-        format=_VIPS_FORMAT[layout.dtype],
-        interpretation=_INTERPRETATION[layout.model.removesuffix("A"), layout.dtype],
-        access="sequential",
+        _VIPS_FORMAT[layout.dtype],
     )
+    interpretation = _INTERPRETATION[layout.model.removesuffix("A"), layout.dtype]
     px_per_mm = ppi_milli / 25_400
-    image = _as_format_holds(image, layout, form).copy(xres=px_per_mm, yres=px_per_mm)
+    image = image.copy(interpretation=interpretation, xres=px_per_mm, yres=px_per_mm)
+    image = _as_format_holds(image, layout, form)
     image.set_progress(True)
-    image.signal_connect("eval", watch)
+
+    def forget_and_watch(watched: Any, progress: Any) -> None:
+        # Pages that are encoded leave this process's memory; they stay in the file.
+        done = progress.npels * layout.bytes_per_pixel // mmap.PAGESIZE * mmap.PAGESIZE
+        if done:
+            pixels.madvise(mmap.MADV_DONTNEED, 0, min(done, raster.nbytes))
+        watch(watched, progress)
+
+    image.signal_connect("eval", forget_and_watch)
     if form is PNG:
         block, notes = _png_chunks(metadata)
-        with _Inserting(path, _after_ihdr, block) as target:
+        with _Inserting(path, _PNG_START, block) as target:
             image.pngsave_target(target.target, compression=_PNG_LEVEL, filter="up", keep="none")
         return notes
     if form is JPEG:
         block, notes = _jpeg_segments(metadata)
-        with _Inserting(path, _after_jfif, block) as target:
+        if layout.colour_channels < 4:  # JFIF is grey or YCbCr; CMYK has Adobe's marker instead
+            block = _jfif(ppi_milli) + block
+        with _Inserting(path, _JPEG_START, block) as target:
             image.jpegsave_target(target.target, Q=JPEG_QUALITY, subsample_mode="off", keep="none")
         return notes
     _save_tiff(image, layout, path, raster.nbytes, metadata)
     return []
-
-
-def _fd_path(fd: int) -> str:
-    """A name under which this process can open its own descriptor, unlinked or not."""
-    linux = f"/proc/self/fd/{fd}"
-    return linux if Path("/proc/self/fd").is_dir() else f"/dev/fd/{fd}"
 
 
 def _as_format_holds(image: Any, layout: PixelLayout, form: Format) -> Any:
@@ -204,47 +211,35 @@ def _jpeg_segments(metadata: Metadata) -> tuple[bytes, list[str]]:
     return segments, notes
 
 
+def _jfif(ppi_milli: int) -> bytes:
+    """APP0 with the density in whole dots per inch; EXIF has it exactly."""
+    dpi = (ppi_milli + 500) // 1000
+    return _segment(0xE0, b"JFIF\0" + struct.pack(">BBBHHBB", 1, 2, 1, dpi, dpi, 0, 0))
+
+
 def _segment(marker: int, data: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
 
 
-def _after_ihdr(head: bytes) -> int:
-    """PNG: behind the signature and IHDR, or -1 while they are not all there."""
-    return 33 if len(head) >= 33 else -1
-
-
-def _after_jfif(head: bytes) -> int:
-    """JPEG: behind SOI and JFIF's APP0 (absent from CMYK files), or -1 for more bytes."""
-    if len(head) < 6:
-        return -1
-    if head[2:4] != b"\xff\xe0":
-        return 2
-    end = 4 + int(struct.unpack(">H", head[4:6])[0])
-    return end if len(head) >= end else -1
-
-
 class _Inserting:
-    """A pyvips target that writes to a file and slips a block in near its beginning."""
+    """A vips target that writes to a file and slips a block in at byte `at`, near its beginning."""
 
-    def __init__(self, path: Path, find: Callable[[bytes], int], block: bytes) -> None:
+    def __init__(self, path: Path, at: int, block: bytes) -> None:
         self._file = path.open("wb")
-        self._find, self._block = find, block
-        self._head: bytes | None = b""
+        self._at, self._block = at, block
         self._error: OSError | None = None
-        self.target = pyvips.TargetCustom()
+        self.target = vips().TargetCustom()
         self.target.on_write(self._write)
 
     def _write(self, data: Any) -> int:
         """Called by libvips, through which no exception can pass."""
+        chunk = bytes(data)
+        start = self._file.tell()
         try:
-            chunk = bytes(data)
-            if self._head is not None:
-                self._head += chunk
-                at = self._find(self._head)
-                if at < 0:
-                    return len(chunk)
-                self._file.write(self._head[:at] + self._block + self._head[at:])
-                self._head = None
+            if start <= self._at < start + len(chunk):
+                cut = self._at - start
+                self._file.write(chunk[:cut] + self._block + chunk[cut:])
+                self._at = -1
             else:
                 self._file.write(chunk)
         except OSError as error:

@@ -16,8 +16,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import pyvips  # type: ignore[import-untyped]
-
 from wallprint_protocol.errors import BadInput
 from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_size import MAX_SIDE_PX, Rect, Size
@@ -29,9 +27,11 @@ from .metadata import (
     exif_from_block,
     exif_from_tiff,
     iptc_from_resources,
+    png_profile,
 )
 from .tiff_source import TiffFacts, premultiplied_source, read_tiff_facts
 from .tiff_tags import Directory, Entry, TagError
+from .vips import vips
 
 MAX_INPUT_PX = 256_000_000
 
@@ -55,7 +55,7 @@ _FOREIGN = (
 
 @dataclass(frozen=True)
 class _Decoded:
-    """A lazy upright pyvips.Image; the pyvips.Source and its file, if any, must live as long."""
+    """A lazy upright vips image; the vips source and its file, if any, must live as long."""
 
     image: Any
     source: Any = None
@@ -100,10 +100,10 @@ class Source:
             if self._region is None or rect.y < self._next_y:
                 self.close()
                 self._decoded = self._decode()
-                self._region = pyvips.Region.new(self._decoded.image)
+                self._region = vips().Region.new(self._decoded.image)
             self._next_y = rect.y
             return bytes(self._region.fetch(rect.x, rect.y, rect.width, rect.height))
-        except pyvips.Error as error:
+        except vips().Error as error:
             raise _damaged(self.path, error) from error
 
     def close(self) -> None:
@@ -131,11 +131,11 @@ def open_source(path: str | os.PathLike[str]) -> Source:
     facts = read_tiff_facts(path) if kind == "tiff" else None
     try:
         image = _open_image(path, kind, None, access="sequential").image
-    except pyvips.Error as error:
+    except vips().Error as error:
         raise _damaged(path, error) from error
     _check_size(path, image)
-    layout, bands = _layout(path, image, facts)
-    metadata, notes = _metadata(path, image, facts)
+    metadata, notes = _metadata(path, kind, image, facts)
+    layout, bands = _layout(path, image, facts, metadata.icc)
     pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
     if pages > 1 and (facts is None or not facts.pages_are_reduced):
         notes.append(f"{path.name} has {pages} pages; the first one is used.")
@@ -222,19 +222,18 @@ def _kind(path: Path) -> str:
 
 def _open_image(path: Path, kind: str, facts: TiffFacts | None, *, access: str) -> _Decoded:
     """Header read, nothing decoded."""
-    pyvips.block_untrusted_set(True)
     options = {"access": access, "fail_on": "error"}
     if kind == "jpeg":
-        return _Decoded(pyvips.Image.jpegload(str(path), **options))
+        return _Decoded(vips().Image.jpegload(str(path), **options))
     if kind == "png":
-        return _Decoded(pyvips.Image.pngload(str(path), **options))
+        return _Decoded(vips().Image.pngload(str(path), **options))
     if kind == "webp":
-        return _Decoded(pyvips.Image.webpload(str(path), **options))
+        return _Decoded(vips().Image.webpload(str(path), **options))
     if facts is not None and facts.alpha == "premul":
         file = path.open("rb")
         source = premultiplied_source(file, facts)
-        return _Decoded(pyvips.Image.tiffload_source(source, **options), source, file)
-    return _Decoded(pyvips.Image.tiffload(str(path), **options))
+        return _Decoded(vips().Image.tiffload_source(source, **options), source, file)
+    return _Decoded(vips().Image.tiffload(str(path), **options))
 
 
 def _check_size(path: Path, image: Any) -> None:
@@ -247,7 +246,9 @@ def _check_size(path: Path, image: Any) -> None:
         )
 
 
-def _layout(path: Path, image: Any, facts: TiffFacts | None) -> tuple[PixelLayout, int]:
+def _layout(
+    path: Path, image: Any, facts: TiffFacts | None, profile: bytes
+) -> tuple[PixelLayout, int]:
     """What the decoded bytes mean, and how many of the decoded bands belong to the picture."""
     dtype = _DTYPES.get(image.format)
     if dtype is None:
@@ -269,7 +270,6 @@ def _layout(path: Path, image: Any, facts: TiffFacts | None) -> tuple[PixelLayou
     alpha = "none"
     if image.bands > colours:
         alpha = facts.alpha if facts else "straight"
-    profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else b""
     linear = icc_profile.is_linear(profile) if profile else dtype == "f32" and model != "CMYK"
     layout = PixelLayout(
         model + ("A" if alpha != "none" else ""), dtype, alpha, "linear" if linear else "perceptual"
@@ -277,7 +277,9 @@ def _layout(path: Path, image: Any, facts: TiffFacts | None) -> tuple[PixelLayou
     return layout, layout.channels
 
 
-def _metadata(path: Path, image: Any, facts: TiffFacts | None) -> tuple[Metadata, list[str]]:
+def _metadata(
+    path: Path, kind: str, image: Any, facts: TiffFacts | None
+) -> tuple[Metadata, list[str]]:
     """ICC, EXIF, XMP, IPTC; what is damaged is left out with a note."""
 
     def blob(name: str) -> bytes:
@@ -298,7 +300,11 @@ def _metadata(path: Path, image: Any, facts: TiffFacts | None) -> tuple[Metadata
             except (TagError, struct.error):
                 notes.append(f"The EXIF data of {path.name} is damaged and is left out.")
     exif.pop(ORIENTATION, None)
-    return Metadata(blob("icc-profile-data"), exif, blob("xmp-data"), iptc), notes
+    icc = blob("icc-profile-data")
+    if kind == "png":
+        with path.open("rb") as file:
+            icc = png_profile(file)
+    return Metadata(icc, exif, blob("xmp-data"), iptc), notes
 
 
 def _orientation(image: Any) -> int:
@@ -307,7 +313,7 @@ def _orientation(image: Any) -> int:
     return value if value in range(1, 9) else 1
 
 
-def _damaged(path: Path, error: pyvips.Error) -> BadInput:
+def _damaged(path: Path, error: Any) -> BadInput:
     """The sentence for whatever a decoder complained about."""
     lines = [line.strip() for line in (error.detail or error.message or "").splitlines()]
     reason = next((line for line in lines if line), "no reason given")

@@ -17,8 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyvips  # type: ignore[import-untyped]
-
 from wallprint_protocol.errors import BadInput, Cancelled, OutOfResources, WallprintError
 from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_size import Rect, Size
@@ -27,6 +25,7 @@ from ..raster import Raster
 from .encode import encode
 from .formats import check_output, conversion_notes
 from .metadata import Metadata
+from .vips import vips
 
 # An encoded file can be larger than the raw pixels by this much: headers, tags, profile, and what
 # deflate adds to pixels that it cannot compress (5 bytes in 16 KiB).
@@ -155,7 +154,7 @@ class PrintFile:
                 metadata=self._metadata,
                 watch=watch,
             )
-        except pyvips.Error as error:
+        except vips().Error as error:
             if cancelled:
                 raise Cancelled("Cancelled; the output was not written.") from None
             # libvips does not keep the reason: ask the disk.
@@ -166,7 +165,7 @@ class PrintFile:
 
     def _check(self, temporary: Path) -> None:
         """Reopen what was written and compare the size (a promise to the user, print.md 4.1)."""
-        written = pyvips.Image.new_from_file(str(temporary), access="sequential")
+        written = vips().Image.new_from_file(str(temporary), access="sequential")
         found = Size(written.width, written.height)
         if found != self._raster.size:
             raise WallprintError(

@@ -11,9 +11,12 @@ References:
 
 from __future__ import annotations
 
+import os
 import re
 import struct
+import zlib
 from dataclasses import dataclass, field, replace
+from typing import BinaryIO
 
 from wallprint_protocol.print_size import Size
 
@@ -23,6 +26,7 @@ ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 274, 282, 283, 296
 _EXIF_VERSION, _PIXEL_X, _PIXEL_Y = 36864, 40962, 40963
 _INCH = 2
 _IPTC_RESOURCE = 0x0404
+_MAX_PROFILE_BYTES = 16 << 20
 
 # Tags of a TIFF picture's own directory that describe the photograph, not the file's structure.
 _DESCRIPTIVE = frozenset(
@@ -102,6 +106,28 @@ def exif_block(exif: Directory) -> bytes:
     return b"II*\0" + struct.pack("<I", 8) + pack_directory(exif, 8, big=False)
 
 
+def png_profile(file: BinaryIO) -> bytes:
+    """The profile of a PNG file as it stands there; b"" if none.
+
+    libpng drops profiles that it thinks unsuitable (a length that is no multiple of 4, RGB in a
+    grey picture), but they are the user's.
+    """
+    file.seek(8)
+    while True:
+        head = file.read(8)
+        size, kind = struct.unpack(">I4s", head) if len(head) == 8 else (0, b"IDAT")
+        if kind == b"IDAT" or size > _MAX_PROFILE_BYTES:
+            return b""
+        if kind != b"iCCP":
+            file.seek(size + 4, os.SEEK_CUR)
+            continue
+        packed = file.read(size).partition(b"\0")[2][1:]  # name, 0, method 0, deflated profile
+        try:
+            return zlib.decompressobj().decompress(packed, _MAX_PROFILE_BYTES)
+        except zlib.error:
+            return b""
+
+
 def iptc_from_resources(block: bytes) -> bytes:
     """IIM records out of Photoshop's image resources (a JPEG's APP13 segment); b"" if none."""
     block = block.removeprefix(b"Photoshop 3.0\0")
@@ -164,5 +190,6 @@ __all__ = [
     "exif_from_tiff",
     "iptc_from_resources",
     "iptc_resources",
+    "png_profile",
     "resolution_tags",
 ]

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import pyvips  # type: ignore[import-untyped]
-
 from wallprint_protocol.errors import BadInput
 
 from .tiff_tags import Directory, Entry, TagError, TagReader
+from .vips import vips
 
 _SUBFILE, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES = 254, 258, 259, 262, 277
 _INK_SET, _EXTRA_SAMPLES, _SAMPLE_FORMAT, _DNG_VERSION = 332, 338, 339, 50706
@@ -77,9 +76,9 @@ def read_tiff_facts(path: Path) -> TiffFacts:
 
 
 def premultiplied_source(file: BinaryIO, facts: TiffFacts) -> Any:
-    """The open file as a pyvips.Source in which premultiplied alpha is marked straight.
+    """The open file as a vips source in which premultiplied alpha is marked straight.
 
-    libvips divides premultiplied colours by alpha while loading, which rounds 8-bit colours and
+    The library divides premultiplied colours by alpha while loading, which rounds 8-bit colours and
     loses light without cover (alpha 0); with the mark changed it hands them over as they are.
     """
     start, end = facts.alpha_flag, facts.alpha_flag + len(facts.alpha_flag_bytes)
@@ -91,7 +90,7 @@ def premultiplied_source(file: BinaryIO, facts: TiffFacts) -> Any:
             data[i - at] = facts.alpha_flag_bytes[i - start]
         return bytes(data)
 
-    source = pyvips.SourceCustom()
+    source = vips().SourceCustom()
     source.on_read(read)
     source.on_seek(file.seek)
     return source

@@ -236,7 +236,7 @@ def pack_directory(directory: Directory, offset: int, *, big: bool) -> bytes:
             where = offset + table_bytes + len(tail)
             tail += pack_directory(value, where, big=big)
             tail += b"\0" * (len(tail) % 2)
-            kind, count = (18, 1) if big else (LONG, 1)
+            kind, count = (LONG8, 1) if big else (LONG, 1)  # Pillow does not follow type IFD8
             data = struct.pack("<Q" if big else "<I", where)
         if len(data) > inline:
             where = offset + table_bytes + len(tail)
