@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ..catalog import NetworkSpec
 from .rrdb import Rrdb
-from .span import Span
+from .span import Span, calmed
 from .waifu2x import Repairer
 
 
@@ -28,5 +28,7 @@ def build(spec: NetworkSpec) -> nn.Module:
 def load(spec: NetworkSpec, tensors: dict[str, Tensor]) -> nn.Module:
     """The network with the given tensors (`store.load`)."""
     module = build(spec)
+    if spec.contrast != 1.0:
+        tensors = calmed(tensors, spec.contrast)
     module.load_state_dict(tensors)
     return module
