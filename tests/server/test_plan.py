@@ -84,7 +84,6 @@ def test_a_smaller_print_than_the_source_needs_no_network() -> None:
     request = _request(Size(4000, 3000), Size(2000, 1500))
     plan = make_plan(request, repair_amount=0, memory_bytes=GIB)
     assert plan.ladder == ()
-    assert plan.border_px == 0
 
 
 def test_the_sharpening_follows_print_size_and_ppi() -> None:

@@ -35,15 +35,14 @@ def conv_network(scale: int, seed: int = 0, gain: float = 0.02) -> Callable[[Ten
     pattern = torch.randn(3 * scale * scale, generator=g) * 0.03 / 255
 
     def run(x: Tensor) -> Tensor:
+        if scale == 1:  # like waifu2x, which repeats the border before its unpadded convolutions
+            padded = F.pad(x, (6, 6, 6, 6), mode="replicate")
+            h = torch.tanh(F.conv2d(torch.tanh(F.conv2d(padded, first)), second))
+            return x + F.conv2d(h, last, pattern)
         h = torch.tanh(F.conv2d(x - 0.45, first, padding=2))
         h = torch.tanh(F.conv2d(h, second, padding=2))
         detail = F.pixel_shuffle(F.conv2d(h, last, pattern, padding=2), scale)
-        plain = (
-            x
-            if scale == 1
-            else F.interpolate(x, scale_factor=scale, mode="bicubic", antialias=True)
-        )
-        return plain + detail
+        return F.interpolate(x, scale_factor=scale, mode="bicubic", antialias=True) + detail
 
     return run
 

@@ -20,6 +20,8 @@ ANCHOR_SIGMA_PX = 1.5
 ANCHOR_REACH_PX = 2 + 1 + ceil(GAUSSIAN_CUT * ANCHOR_SIGMA_PX) + 1
 # Neighbourhood in which the source must show colour before a network may add some.
 NEUTRAL_REACH_PX = 2
+# Neighbourhood in which the source must have texture before a network may add some.
+TEXTURE_REACH_PX = 2
 # Neighbourhood of the source whose heaviest ink a CMYK result may reach.
 INK_REACH_PX = 2
 

@@ -28,7 +28,7 @@ from ..imaging.color import fill_hidden
 from ..imaging.convert import Planes, mask_to_plane, to_bytes, to_planes
 from ..imaging.mosaic import Mosaic
 from ..imaging.reach import INK_REACH_PX
-from ..imaging.tiles import order
+from ..imaging.tiles import Axis, order
 from ..models.engine import Engine
 from ..raster import Raster
 from . import deblur
@@ -342,19 +342,14 @@ class _Job:
     # Pixels in and out ------------------------------------------------------------------------
 
     def _read(self, xs: tuple[int, int], ys: tuple[int, int]) -> Planes:
-        """Window of the continued source (columns xs, rows ys) as planes."""
-        size, border = self.request.source, self.plan.border_px
-        index_x = _reflected(xs, border, size.width)
-        index_y = _reflected(ys, border, size.height)
-        rect = _bounds(index_x, index_y)
+        """Window of the source (columns xs, rows ys) as planes."""
+        rect = _rect(xs, ys)
         planes = to_planes(
             self.source.read(rect), rect.size, self.request.layout, self.engine.device
         )
-        colour = _pick(planes.colour, index_x - rect.x, index_y - rect.y)
         if planes.alpha is None:
-            return Planes(colour, None)
-        alpha = _pick(planes.alpha, index_x - rect.x, index_y - rect.y)
-        return Planes(fill_hidden(colour, alpha), alpha)
+            return planes
+        return Planes(fill_hidden(planes.colour, planes.alpha), planes.alpha)
 
     def _mask(self, xs: tuple[int, int], ys: tuple[int, int]) -> Tensor | None:
         """(1, 1, h, w) feathered selection in [0, 1] of result columns and rows, or None."""
@@ -368,11 +363,8 @@ class _Job:
         wide_y = (max(0, ys[0] - margin), min(y_axis.out_px, ys[1] + margin))
         reach = 4 * max(1.0, x_axis.step, y_axis.step)
         src_x, src_y = x_axis.support(*wide_x, reach), y_axis.support(*wide_y, reach)
-        index_x = _reflected(src_x, self.plan.border_px, self.request.source.width)
-        index_y = _reflected(src_y, self.plan.border_px, self.request.source.height)
-        rect = _bounds(index_x, index_y)
+        rect = _rect(src_x, src_y)
         plane = mask_to_plane(self.selection.read(rect), rect.size, layout, self.engine.device)
-        plane = _pick(plane, index_x - rect.x, index_y - rect.y)
         mask = self._resample(plane, 1, src_x, src_y, wide_x, wide_y).clamp_(0.0, 1.0)
         if sigma:
             mask = gaussian_blur(mask, sigma)
@@ -417,9 +409,9 @@ class _Job:
             (1.0 - source).sum(1, keepdim=True), 2 * INK_REACH_PX + 1, 1, INK_REACH_PX
         )
         x_axis, y_axis = self.plan.axes
-        index_x = _nearest(x_axis.at(0), x_axis.step, xs, src_x)
-        index_y = _nearest(y_axis.at(0), y_axis.step, ys, src_y)
-        limit = _pick(heaviest, index_x, index_y) * INK_TOLERANCE
+        index_x = _nearest(x_axis, xs, src_x)
+        index_y = _nearest(y_axis, ys, src_y)
+        limit = heaviest[..., index_y[:, None], index_x] * INK_TOLERANCE
         ink = 1.0 - colour
         total = ink.clamp_min(0.0).sum(1, keepdim=True)
         return 1.0 - ink * (limit / total.clamp_min(1e-6)).clamp(max=1.0)
@@ -486,34 +478,11 @@ def _within(wide: tuple[int, int], part: tuple[int, int]) -> slice:
     return slice(part[0] - wide[0], part[1] - wide[0])
 
 
-def _reflected(span: tuple[int, int], border: int, length: int) -> Tensor:
-    """Source indices of the columns (rows) `span` of the source continued by reflection.
-
-    Index i of the continued source is pixel i - border; outside, the picture is mirrored at its
-    border pixels (which are not repeated), again and again for pictures smaller than the border.
-    """
-    index = torch.arange(span[0] - border, span[1] - border)
-    if length == 1:
-        return torch.zeros_like(index)
-    period = 2 * (length - 1)
-    index = index.remainder(period)
-    return torch.minimum(index, period - index)
+def _rect(xs: tuple[int, int], ys: tuple[int, int]) -> Rect:
+    return Rect(xs[0], ys[0], xs[1] - xs[0], ys[1] - ys[0])
 
 
-def _nearest(offset: float, step: float, out: tuple[int, int], source: tuple[int, int]) -> Tensor:
+def _nearest(axis: Axis, out: tuple[int, int], source: tuple[int, int]) -> Tensor:
     """Index into the cut `source` of the pixel nearest to each result pixel of `out`."""
-    at = offset + step * torch.arange(out[0], out[1], dtype=torch.float64)
+    at = axis.at(0) + axis.step * torch.arange(out[0], out[1], dtype=torch.float64)
     return (at.round().to(torch.int64) - source[0]).clamp(0, source[1] - source[0] - 1)
-
-
-def _bounds(index_x: Tensor, index_y: Tensor) -> Rect:
-    x, y = int(index_x.min()), int(index_y.min())
-    return Rect(x, y, int(index_x.max()) + 1 - x, int(index_y.max()) + 1 - y)
-
-
-def _pick(planes: Tensor, index_x: Tensor, index_y: Tensor) -> Tensor:
-    """Rows and columns of (1, C, H, W) by index; a whole range is not copied."""
-    for dim, index in ((3, index_x), (2, index_y)):
-        if not torch.equal(index, torch.arange(planes.shape[dim])):
-            planes = planes.index_select(dim, index.to(planes.device))
-    return planes

@@ -14,11 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..imaging.reach import ANCHOR_SIGMA_PX, NEUTRAL_REACH_PX
+from ..imaging.reach import ANCHOR_SIGMA_PX, NEUTRAL_REACH_PX, TEXTURE_REACH_PX
 from .sharpen import gaussian_blur
 
 # Details weaker than this are below what an 8-bit training picture can show: noise of the network.
 CORE_LOW, CORE_HIGH = 0.5 / 255, 1.5 / 255
+# Departure of the source from a local plane at which a network may add detail in full, and below
+# which it may add none: what is as smooth as that is a gradient (or a rounded one), not texture.
+SMOOTH_LOW, SMOOTH_HIGH = 0.25 / 255, 1.0 / 255
 # Chroma range in the source at which the network may add colour detail in full.
 NEUTRAL_LIMIT = 2 / 255
 
@@ -50,6 +53,38 @@ def firm(d: Tensor, low: float = CORE_LOW, high: float = CORE_HIGH) -> Tensor:
     return torch.minimum(shrunk, magnitude).copysign_(d)
 
 
+def _spread_max(x: Tensor, reach: int) -> Tensor:
+    return F.max_pool2d(x, 2 * reach + 1, stride=1, padding=reach)
+
+
+def _at_scale(gate: Tensor, scale: int) -> Tensor:
+    return F.interpolate(gate, scale_factor=scale, mode="nearest") if scale > 1 else gate
+
+
+def texture_gate(x: Tensor, scale: int) -> Tensor:
+    """How much detail may be added: 0 where the source is flat or a plain gradient, else 1.
+
+    Networks pad with zeros and have a faint pattern of their own: without the gate a flat sky
+    would get a rim of up to 2.7 levels at the picture's border and a 16-bit ramp would lose its
+    order there.
+
+    Args:
+        x: (1, C, H, W).
+        scale: of the result.
+
+    Returns:
+        (1, 1, sH, sW) in [0, 1].
+    """
+    if min(x.shape[-2:]) < 3:
+        rough = (x - F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)).abs()
+    else:  # at the border a one-sided mean would take a ramp for texture: repeat the inner value
+        rough = (x[..., 1:-1, 1:-1] - F.avg_pool2d(x, 3, 1)).abs()
+        rough = F.pad(rough, (1, 1, 1, 1), mode="replicate")
+    rough = _spread_max(rough.amax(1, keepdim=True), TEXTURE_REACH_PX)
+    gate = ((rough - SMOOTH_LOW) / (SMOOTH_HIGH - SMOOTH_LOW)).clamp_(0.0, 1.0)
+    return _at_scale(gate, scale)
+
+
 def chroma_gate(x: Tensor, scale: int) -> Tensor:
     """How much colour detail may be added: 0 where the source is neutral, 1 where it has colour.
 
@@ -61,10 +96,8 @@ def chroma_gate(x: Tensor, scale: int) -> Tensor:
         (1, 1, sH, sW) in [0, 1].
     """
     spread = x.amax(1, keepdim=True) - x.amin(1, keepdim=True)
-    size = 2 * NEUTRAL_REACH_PX + 1
-    spread = F.max_pool2d(spread, size, stride=1, padding=NEUTRAL_REACH_PX)
-    gate = (spread / NEUTRAL_LIMIT).clamp_(max=1.0)
-    return F.interpolate(gate, scale_factor=scale, mode="nearest") if scale > 1 else gate
+    gate = (_spread_max(spread, NEUTRAL_REACH_PX) / NEUTRAL_LIMIT).clamp_(max=1.0)
+    return _at_scale(gate, scale)
 
 
 def anchored(x: Tensor, network: Apply, scale: int) -> Tensor:
@@ -95,7 +128,7 @@ def anchored(x: Tensor, network: Apply, scale: int) -> Tensor:
     slow = gaussian_blur(local_mean, ANCHOR_SIGMA_PX)
     if scale > 1:
         slow = F.interpolate(slow, scale_factor=scale, mode="bilinear", align_corners=False)
-    detail = firm(detail - slow)
+    detail = firm(detail - slow).mul_(texture_gate(inside, scale))
     if not grey:
         mean = detail.mean(1, keepdim=True)
         detail = mean + (detail - mean) * chroma_gate(inside, scale)

@@ -20,9 +20,6 @@ from ..models import catalog
 from ..models.catalog import NetworkSpec
 from .halo import OutputSharpening, output_sharpening
 
-# The picture is continued by reflection beyond its border, so that no network sees the edge of
-# the world (they pad with black or grey); 16 px leave 5e-7 of that edge in SPAN.
-BORDER_PX = 16
 # Tiles of networks that reach further than their border share this many pixels with a neighbour.
 BLEND_PX = 16
 # Up to this much beyond a ladder the last resample enlarges: nobody sees half a percent.
@@ -43,9 +40,7 @@ class Plan:
         ladder: enlarging networks in order; empty when the print is not larger than the source.
         repair: network and its share, or None.
         sharpening: output sharpening, or None.
-        axes: (x, y) mapping from the *continued* source (border included) to the picture's part
-            of the result.
-        border_px: by how much the source is continued on each side.
+        axes: (x, y) mapping from the source to the picture's part of the result.
         columns, rows: spans of the tiles.
         blend_px: see tiles.Mosaic.
         reach_px: source pixels around a result pixel that decide it, all stages together.
@@ -58,7 +53,6 @@ class Plan:
     repair: tuple[NetworkSpec, float] | None
     sharpening: OutputSharpening | None
     axes: tuple[Axis, Axis]
-    border_px: int
     columns: list[Span]
     rows: list[Span]
     blend_px: int
@@ -233,13 +227,12 @@ def make_plan(request: Request, *, repair_amount: int, memory_bytes: int, tile_p
     reach = reaches[0] + sum(spec.reach_px for spec in before)
     reach += sharpening.reach_px * step if sharpening else 0.0
     reach += FILL_REACH_PX if request.layout.has_alpha else 0.0
-    border = BORDER_PX if networks else 0
     blend_px = 0 if all(spec.exact for spec in networks) else BLEND_PX
     cost = tile_cost(request, ladder, before, step, reach + blend_px * step)
     wanted_px = tile_px or best_window(ladder, before, cost)
     side = options.tile_px or min(wanted_px, cost.fitting(memory_bytes))
-    x_axis = Axis(request.source.width + 2 * border, window.x + border, window.width, out.width)
-    y_axis = Axis(request.source.height + 2 * border, window.y + border, window.height, out.height)
+    x_axis = Axis(request.source.width, window.x, window.width, out.width)
+    y_axis = Axis(request.source.height, window.y, window.height, out.height)
     columns = cut_axis(x_axis, tile_px=side, reach=reach, blend_px=blend_px)
     rows = cut_axis(y_axis, tile_px=side, reach=reach, blend_px=blend_px)
     return Plan(
@@ -247,7 +240,6 @@ def make_plan(request: Request, *, repair_amount: int, memory_bytes: int, tile_p
         repair=repair,
         sharpening=sharpening,
         axes=(x_axis, y_axis),
-        border_px=border,
         columns=columns,
         rows=rows,
         blend_px=blend_px,

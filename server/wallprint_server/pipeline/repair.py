@@ -87,9 +87,9 @@ def estimate_blocking(size: Size, luma: Callable[[Rect], Luma]) -> Blocking:
             step = np.abs(np.diff(lines, axis=1))
             # step[:, i] lies between pixels i and i + 1; compare it with the steps beside it.
             excess = (step[:, 1:-1] - 0.5 * (step[:, :-2] + step[:, 2:])).mean(0)
-            phase = (np.arange(excess.size) + 2 + origin) % BLOCK
-            sums[axis] += np.bincount(phase, excess, BLOCK)
-            counts[axis] += np.bincount(phase, minlength=BLOCK)
+            bins = (np.arange(excess.size) + 2 + origin) % BLOCK
+            sums[axis] += np.bincount(bins, excess, BLOCK)
+            counts[axis] += np.bincount(bins, minlength=BLOCK)
     if not counts.all():
         return Blocking(0.0, 0.0, (0, 0))
     steps, certainties, phases = [], [], []
