@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,10 @@ class ConnectionInfo:
             version=version,
             log=log,
         )
+
+    def at(self, endpoints: tuple[str, ...]) -> ConnectionInfo:
+        """The same server at other addresses (a port that the system has chosen)."""
+        return replace(self, endpoints=endpoints)
 
     def to_json(self) -> str:
         """The file's text."""

@@ -157,6 +157,10 @@ class TileSet:
         """Whether all are here."""
         return self.held == self.count
 
+    def bitmap(self) -> bytes:
+        """1 = held."""
+        return bytes(self._bits)
+
     def missing_bitmap(self) -> bytes:
         """The payload of E_INCOMPLETE: 1 = missing."""
         bits = bytearray(byte ^ 0xFF for byte in self._bits)

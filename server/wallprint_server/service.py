@@ -1,0 +1,177 @@
+"""The server process from start to end: lock, bind, self-test, announce, serve, clean up.
+
+Knows nothing of messages. Imports no torch: the first client is answered within half a second of
+the launch, while the worker process is still warming up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import logging.handlers
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from wallprint_protocol import __version__, endpoint
+from wallprint_protocol.errors import EXIT_DONE, ServerTrouble, WallprintError
+
+from .config import ServerConfig
+from .hub import Hub
+from .link import WorkerLink
+from .transport import Transport
+
+log = logging.getLogger(__name__)
+LOG_FILE = "server.log"
+_LOG_BYTES, _LOG_FILES = 2_000_000, 5
+_MAX_SOCKET_PATH_BYTES = 103  # macOS has the shortest: 104 with the final zero
+
+
+def serve(*, ensure: bool = False, start_id: str = "", config: ServerConfig | None = None) -> int:
+    """Run the server until it is stopped; the exit code.
+
+    Args:
+        ensure: be content when another server of this user runs already.
+        start_id: what a starter gave, to recognise its child by.
+        config: settings; None loads them.
+
+    Raises:
+        WallprintError: it cannot run; says why.
+    """
+    config = config or ServerConfig.load()
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the user's pixels
+    endpoint.make_private(config.state_dir)
+    with _lock(config.state_dir) as held:
+        if not held:
+            if ensure:
+                return EXIT_DONE
+            raise ServerTrouble(
+                f"A wallprint server runs already in {config.state_dir}; "
+                "`wallprint status` shows it, `wallprint stop` ends it."
+            )
+        with _logging(config.state_dir):
+            try:
+                return _serve(config, start_id)
+            except WallprintError as error:
+                log.error("%s", error)
+                raise
+            except Exception as error:  # an edge: nobody sees this process's stderr
+                log.exception("the server ends")
+                raise ServerTrouble(f"The server broke off: {error}; see its log.") from error
+
+
+def _serve(config: ServerConfig, start_id: str) -> int:
+    """Everything that happens while the lock is held."""
+    socket_file = config.state_dir / endpoint.SOCKET_FILE
+    address = _address(config, socket_file)
+    info = endpoint.ConnectionInfo.new(
+        (address,),
+        start_id=start_id,
+        version=__version__,
+        log=str(config.state_dir / LOG_FILE),
+    )
+    hub: Hub | None = None
+    transport = Transport(address, info.gate, lambda: hub is None or hub.may_enter())
+    worker = WorkerLink(config.pipeline, config.engine)
+    try:
+        transport.self_test()
+        info = info.at((transport.endpoint,))
+        hub = Hub(config, info, transport, worker, list_models)
+        stop = _Stopper()
+        endpoint.write_connection(config.state_dir, info)
+        log.info("serving at %s, process %d", transport.endpoint, os.getpid())
+        if config.prestart:
+            hub.prestart()
+        while not hub.stopping and not stop.requested:
+            hub.turn()
+        hub.say_goodbye()
+        return EXIT_DONE
+    finally:
+        # In this order, so that a client which sees the connection end finds nothing left.
+        with contextlib.suppress(FileNotFoundError):
+            (config.state_dir / endpoint.CONNECTION_FILE).unlink()
+        worker.stop()
+        with contextlib.suppress(FileNotFoundError):
+            socket_file.unlink()
+        transport.close()
+        log.info("ended")
+
+
+def list_models() -> list[dict[str, Any]]:
+    """The catalogue in the shape of the message `models`."""
+    from .models import catalog  # not needed until someone asks
+
+    return [
+        {
+            "id": spec.name,
+            "name": spec.title,
+            "scales": [float(spec.scale)],
+            "channels": 3,
+            "dtypes": ["f32"],
+            "kind": spec.role,
+            "style": spec.style,
+            "licence": spec.licence,
+            "trusted": True,
+        }
+        for spec in catalog.SPECS
+    ]
+
+
+def _address(config: ServerConfig, socket_file: Path) -> str:
+    """Where to listen: a socket file, or loopback where its path would be too long."""
+    if config.tcp or len(os.fsencode(socket_file)) > _MAX_SOCKET_PATH_BYTES:
+        return "tcp://127.0.0.1:*"
+    # After a crash the file is still there; the lock says that nobody uses it.
+    with contextlib.suppress(FileNotFoundError):
+        socket_file.unlink()
+    return f"ipc://{socket_file}"
+
+
+class _Stopper:
+    """Turns SIGTERM and SIGINT into a flag that the loop looks at."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+
+
+@contextlib.contextmanager
+def _lock(directory: Path) -> Iterator[bool]:
+    """Whether this process is the directory's only server; the lock is the truth, not a pid."""
+    descriptor = os.open(directory / endpoint.LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _logging(directory: Path) -> Iterator[None]:
+    """The rotating log of the server; five files of 2 MB, never a pixel in them."""
+    handler = logging.handlers.RotatingFileHandler(
+        directory / LOG_FILE, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES - 1, encoding="utf-8"
+    )
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger("wallprint_server")
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()

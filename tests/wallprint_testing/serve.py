@@ -1,0 +1,43 @@
+"""A `wallprint` program with a test pipeline: `serve.py serve [--ensure] [--start-id ID]`.
+
+Settings come as JSON in WALLPRINT_TEST_CONFIG.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])  # for the worker
+    parser = argparse.ArgumentParser()
+    parser.add_argument("command", choices=["serve"])
+    parser.add_argument("--ensure", action="store_true")
+    parser.add_argument("--start-id", default="")
+    options = parser.parse_args()
+    from wallprint_protocol.errors import WallprintError
+    from wallprint_server import service
+    from wallprint_server.config import ServerConfig
+
+    settings = {
+        "pipeline": "wallprint_testing.pipelines:by_model",
+        "engine": "wallprint_testing.pipelines:NoEngine",
+        **json.loads(os.environ.get("WALLPRINT_TEST_CONFIG", "{}")),
+    }
+    try:
+        return service.serve(
+            ensure=options.ensure,
+            start_id=options.start_id,
+            config=ServerConfig.load(**settings),
+        )
+    except WallprintError as error:
+        print(error.message, file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
