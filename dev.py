@@ -85,7 +85,7 @@ def install_torch() -> None:
 
 def setup() -> None:
     """Everything that the program, its demo and its tests need."""
-    if sys.version_info < (3, 10):
+    if sys.version_info < (3, 10):  # noqa: UP036 (an older Python runs this very file)
         fail(f"Python 3.10 or later is needed; this is {sys.version.split()[0]}.")
     make_venv()
     recipe = (ROOT / "pyproject.toml").read_bytes() + Path(__file__).read_bytes()
