@@ -1,0 +1,8 @@
+"""Fixtures of the server's tests."""
+
+from wallprint_testing.servers import (  # noqa: F401
+    no_leaks,
+    server,
+    start_server,
+    state_dir,
+)
