@@ -1,0 +1,10 @@
+"""`python -m wallprint_server` is the `wallprint` command."""
+
+from __future__ import annotations
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

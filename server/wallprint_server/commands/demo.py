@@ -1,0 +1,110 @@
+"""`wallprint demo`: the main job on a photograph that comes with scikit-image.
+
+Saves it as a JPEG as a camera would, prints that through a real server, and puts before and after
+side by side at 1:1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wallprint_protocol.errors import EXIT_DONE, NotInstalled
+from wallprint_protocol.print_size import Rect, Size
+
+from ..before_after import before_after
+from ..print_job import make_print
+from ..server_access import ServerAccess
+from ..terminal import Interrupt, ProgressLine, say, tell
+from .enhance import add_job_options, add_print_options, print_options_of
+
+if TYPE_CHECKING:
+    from . import Subparsers
+
+# 451 x 300 px, CC0, by Stefan van der Walt: fur, whiskers and eyes show what enlarging does.
+PHOTOGRAPH = "chelsea.png"
+DEFAULT_PRINT = "60cm"
+JPEG_QUALITY = 90
+# Where the eye falls, as a part of the photograph: the centre of the 1:1 crops.
+FOCUS = (0.44, 0.37)
+CROP_PX = 720
+
+
+def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -> None:
+    """Add the parser."""
+    parser = subparsers.add_parser(
+        "demo",
+        parents=list(parents),
+        help="print a photograph that comes along, and show before and after",
+        description="Enlarges a photograph that comes with scikit-image, through a real server, "
+        "and leaves the print and a before/after picture.",
+    )
+    parser.add_argument("-o", dest="output", metavar="FOLDER", type=Path, default=Path("out"))
+    add_print_options(parser, DEFAULT_PRINT)
+    add_job_options(parser)
+    parser.add_argument("--json", action="store_true", help="one summary line on stdout")
+    parser.add_argument("--quiet", action="store_true", help="no progress, only errors")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Make the demo; the exit code."""
+    print_options = print_options_of(options)
+    options.output.mkdir(parents=True, exist_ok=True)
+    photograph = _save_photograph(options.output / "photograph.jpg")
+    target = options.output / "print.tif"
+    with (
+        Interrupt() as interrupt,
+        ServerAccess(
+            options.server,
+            on_status=lambda text: say(text, quiet=options.quiet),
+            should_cancel=interrupt,
+        ) as access,
+        ProgressLine(photograph.name, quiet=options.quiet) as line,
+    ):
+        outcome = make_print(
+            photograph,
+            print_options,
+            lambda size: target,
+            access.connection,
+            on_progress=line.show,
+            should_cancel=interrupt,
+        )
+    size = outcome.size or Size(1, 1)
+    picture = options.output / "before-after.png"
+    before_after(photograph, target, _crop(size), picture)
+    if options.json:
+        summary = outcome.to_map()
+        tell(json.dumps({**summary, "before_after": str(picture)}))
+    elif not options.quiet:
+        tell(outcome.sentence())
+        tell(f"photograph:   {photograph.resolve()}")
+        tell(f"print:        {target.resolve()}")
+        tell(f"before/after: {picture.resolve()}")
+    return EXIT_DONE
+
+
+def _save_photograph(path: Path) -> Path:
+    """The packaged photograph as a JPEG file."""
+    try:
+        import skimage
+    except ImportError:
+        raise NotInstalled(
+            'The demo needs the photographs of scikit-image: pip install "wallprint[demo]".'
+        ) from None
+    from PIL import Image
+
+    with Image.open(Path(skimage.__file__).parent / "data" / PHOTOGRAPH) as picture:
+        picture.convert("RGB").save(path, quality=JPEG_QUALITY)
+    return path
+
+
+def _crop(size: Size) -> Rect:
+    """The part of the print that is shown, whole and around FOCUS."""
+    width, height = min(CROP_PX, size.width), min(CROP_PX, size.height)
+    x = min(max(0, round(FOCUS[0] * size.width) - width // 2), size.width - width)
+    y = min(max(0, round(FOCUS[1] * size.height) - height // 2), size.height - height)
+    return Rect(x, y, width, height)

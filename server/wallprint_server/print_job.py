@@ -1,0 +1,264 @@
+"""One picture file to one print file, through a server. Knows nothing of command-line arguments."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wallprint_protocol import client
+from wallprint_protocol.errors import BadInput, WallprintError
+from wallprint_protocol.job_run import Progress
+from wallprint_protocol.print_size import (
+    Placement,
+    PrintSize,
+    PrintSizeError,
+    Size,
+    place,
+    ppi_to_milli,
+    px_to_mm,
+)
+from wallprint_protocol.request import Request
+
+from .imaging.files_in import Source, open_selection, open_source
+from .imaging.files_out import PrintFile
+from .imaging.formats import check_output
+
+MAX_SCALE = 64
+
+
+@dataclass(frozen=True)
+class PrintOptions:
+    """What to make of a picture; see `wallprint_protocol.request.Options` for those not named here.
+
+    Attributes:
+        size: of the print.
+        ppi: print resolution.
+        fit: "keep", "crop" or "pad".
+        selection: mask file, or None for the whole picture.
+        feather_mm: soft edge of the selection.
+    """
+
+    size: PrintSize
+    ppi: float = 200.0
+    fit: str = "keep"
+    style: str = "faithful"
+    model: str = ""
+    repair: int | None = None
+    deblur: int | None = None
+    sharpen: str = "matte"
+    strength: str = "standard"
+    device: str = "auto"
+    tile_px: int = 0
+    selection: Path | None = None
+    feather_mm: float = 0.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one picture fared: the fields of the `--json` line.
+
+    Attributes:
+        input: path of the picture.
+        output: path of the print, "" when none was written.
+        size: of the print, px; None when it was not got that far.
+        ppi: print resolution.
+        scale: enlargement.
+        layout: `PixelLayout.to_map()` of picture and print.
+        seconds: from opening the picture to the finished file.
+        device: where it was computed.
+        networks: sha256 by name.
+        notes: sentences for the user.
+        error: what went wrong, or None.
+    """
+
+    input: str
+    output: str = ""
+    size: Size | None = None
+    ppi: float = 0.0
+    scale: float = 0.0
+    layout: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    device: str = ""
+    networks: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    error: WallprintError | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """Of the command line."""
+        return self.error.exit_code if self.error else 0
+
+    def to_map(self) -> dict[str, Any]:
+        """For `--json`."""
+        error = self.error and {"code": self.error.code, "message": self.error.message}
+        return {
+            "input": self.input,
+            "output": self.output or None,
+            "width": self.size.width if self.size else None,
+            "height": self.size.height if self.size else None,
+            "ppi": self.ppi or None,
+            "scale": round(self.scale, 4) or None,
+            "layout": self.layout or None,
+            "seconds": round(self.seconds, 3),
+            "device": self.device or None,
+            "networks": self.networks,
+            "notes": list(self.notes),
+            "exit_code": self.exit_code,
+            "error": error,
+        }
+
+    def sentence(self) -> str:
+        """For people."""
+        if self.error is not None or self.size is None:
+            return f"{Path(self.input).name}: {self.error}"
+        width, height = self.size.width, self.size.height
+        width_cm, height_cm = (px_to_mm(px, self.ppi) / 10 for px in (width, height))
+        return (
+            f"{self.output}: {width} x {height} px, {width_cm:.1f} x {height_cm:.1f} cm at "
+            f"{self.ppi:g} ppi, {self.scale:.2f}x, {width * height / 1e6:.1f} megapixels, "
+            f"{self.seconds:.0f} s on {self.device or 'an unknown device'}"
+        )
+
+
+def make_print(
+    picture: Path,
+    options: PrintOptions,
+    output: Callable[[Size], Path],
+    connect: Callable[[], client.Connection],
+    *,
+    protected: Sequence[Path] = (),
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    should_cancel: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Make one print; nothing is written unless everything goes well.
+
+    Args:
+        picture: path of the picture.
+        options: what to make of it.
+        output: path of the print, given its size in pixels.
+        connect: a connection; asked when all that can be checked without a server is in order.
+        protected: files that must not be overwritten, besides the picture and its selection.
+        on_progress: told where the work is; also "save", in hundredths.
+        should_cancel: looked at all the time.
+
+    Raises:
+        WallprintError: it could not be made.
+    """
+    began_s = time.monotonic()
+    ppi_milli = _checked(lambda: ppi_to_milli(options.ppi))
+    with open_source(picture) as source:
+        placement = _checked(lambda: _placement(source.size, options, ppi_milli))
+        path = output(placement.out)
+        check_output(path, placement.out, source.layout)
+        mask_file = [options.selection] if options.selection else []
+        refuse_overwriting(path, [picture, *mask_file, *protected])
+        mask = open_selection(options.selection, source.size) if options.selection else None
+        request = _checked(lambda: _request(source, mask, placement, options, ppi_milli))
+        try:
+            with PrintFile(
+                path,
+                placement.out,
+                source.layout,
+                ppi_milli=ppi_milli,
+                metadata=source.metadata,
+            ) as file:
+                result = client.enhance(
+                    request,
+                    source.read,
+                    file.write,
+                    read_selection=mask.read if mask else None,
+                    on_progress=on_progress,
+                    should_cancel=should_cancel,
+                    connection=connect(),
+                )
+                file.commit(
+                    on_progress=lambda part: on_progress(Progress("save", int(part * 100), 100)),
+                    should_cancel=should_cancel,
+                )
+        finally:
+            if mask is not None:
+                mask.close()
+    return Outcome(
+        input=str(picture),
+        output=str(path),
+        size=placement.out,
+        ppi=ppi_milli / 1000,
+        scale=placement.scale,
+        layout=source.layout.to_map(),
+        seconds=time.monotonic() - began_s,
+        device=str(result.report.get("device", "")),
+        networks=dict(result.report.get("networks", {})),
+        notes=(*source.notes, *result.notes, *file.notes),
+    )
+
+
+def default_name(picture: Path, size: Size, ppi: float) -> str:
+    """`NAME_100x70cm_200ppi.tif`."""
+    width_cm, height_cm = (f"{px_to_mm(px, ppi) / 10:.1f}" for px in (size.width, size.height))
+    width_cm, height_cm = (text.removesuffix(".0") for text in (width_cm, height_cm))
+    return f"{picture.stem}_{width_cm}x{height_cm}cm_{ppi:g}ppi.tif"
+
+
+def refuse_overwriting(output: Path, files: Sequence[Path]) -> None:
+    """Refuse an output that is one of the files, under whatever name.
+
+    Raises:
+        BadInput: it is.
+    """
+    for path in files:
+        same_name = os.path.realpath(output) == os.path.realpath(path)
+        if same_name or (output.exists() and path.exists() and os.path.samefile(output, path)):
+            raise BadInput(
+                f"The output {output} is the input {path} itself; name another output with -o."
+            )
+
+
+def _placement(source: Size, options: PrintOptions, ppi_milli: int) -> Placement:
+    placement = place(source, options.size.box(source, ppi_milli), options.fit)
+    window, rect = placement.window, placement.rect
+    scales = (rect.width / window.width, rect.height / window.height)
+    if min(scales) < 1 / MAX_SCALE or max(scales) > MAX_SCALE:
+        raise PrintSizeError(
+            f"The print would be {placement.scale:.3g} times the picture "
+            f"({source.width}x{source.height} px to {rect.width}x{rect.height} px); between "
+            f"1/{MAX_SCALE} and {MAX_SCALE} is possible. Choose another size or ppi."
+        )
+    return placement
+
+
+def _request(
+    source: Source,
+    mask: Source | None,
+    placement: Placement,
+    options: PrintOptions,
+    ppi_milli: int,
+) -> Request:
+    # The profile stays here: the server never converts colours, and the file is written by us.
+    return Request.build(
+        source.size,
+        source.layout,
+        placement,
+        selection=mask.layout if mask else None,
+        ppi=ppi_milli / 1000,
+        style=options.style,
+        model=options.model,
+        repair=options.repair,
+        deblur=options.deblur,
+        sharpen=options.sharpen,
+        strength=options.strength,
+        feather_mm=options.feather_mm,
+        device=options.device,
+        tile_px=options.tile_px,
+    )
+
+
+def _checked(build: Callable[[], Any]) -> Any:
+    """`build()`, with a refused value as BadInput."""
+    try:
+        return build()
+    except ValueError as error:  # PrintSizeError is one
+        raise BadInput(str(error).removeprefix("params: ")) from None

@@ -1,0 +1,151 @@
+"""What a person sees while a print is made, and how Ctrl-C is heard. Knows nothing of the work."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+from wallprint_protocol.job_run import Progress
+
+# Share of the whole time that a stage begins and ends with; measured roots do not matter here, the
+# bar only has to move. Within "run" the server's own estimate of the time left is shown.
+_SPANS = {
+    "read": (0.0, 0.0),
+    "queued": (0.04, 0.04),
+    "upload": (0.0, 0.04),
+    "load": (0.04, 0.06),
+    "run": (0.06, 0.93),
+    "download": (0.93, 0.95),
+    "save": (0.95, 1.0),
+}
+_WORDS = {
+    "read": "reading",
+    "upload": "sending",
+    "queued": "waiting for other prints",
+    "load": "loading the networks",
+    "run": "enhancing",
+    "download": "receiving",
+    "save": "writing the file",
+}
+_PLAIN_EVERY_S = 5.0
+
+
+class Interrupt:
+    """Ctrl-C and SIGTERM as a flag; a second one ends the program at once.
+
+    A context manager; calling it tells whether the flag is set.
+    """
+
+    def __init__(self) -> None:
+        self._set = False
+        self._before: dict[int, Any] = {}
+
+    def __call__(self) -> bool:
+        """Whether the user wants to stop."""
+        return self._set
+
+    def __enter__(self) -> Interrupt:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._set = True
+        signal.signal(number, signal.SIG_DFL)
+
+
+class ProgressLine:
+    """One line on stderr: a bar on a terminal, a sentence every few seconds elsewhere."""
+
+    def __init__(self, name: str, *, quiet: bool) -> None:
+        """`name` of the picture; `quiet` shows nothing."""
+        self._name = name
+        self._bar: Any = None
+        self._plain = not quiet and not sys.stderr.isatty()
+        self._said_s = time.monotonic()
+        self._done = 0.0
+        if not quiet and not self._plain:
+            from tqdm import tqdm  # type: ignore[import-untyped]
+
+            self._bar = tqdm(
+                total=100.0,
+                bar_format="{desc} |{bar:30}| {percentage:3.0f} %{postfix}",
+                leave=False,
+                dynamic_ncols=True,
+                file=sys.stderr,
+            )
+
+    def show(self, progress: Progress) -> None:
+        """Show where the job is."""
+        low, high = _SPANS.get(progress.phase, (self._done, self._done))
+        share = progress.done / progress.total if progress.total else 0.0
+        self._done = max(self._done, low + (high - low) * share)
+        stage, detail = self._words(progress)
+        if self._bar is not None:
+            self._bar.set_description_str(f"{self._name}: {stage}", refresh=False)
+            self._bar.set_postfix_str(detail, refresh=False)
+            self._bar.n = round(100 * self._done, 1)
+            self._bar.refresh()
+        elif self._plain and time.monotonic() - self._said_s >= _PLAIN_EVERY_S:
+            self._said_s = time.monotonic()
+            text = f"{self._name}: {stage}{', ' if detail else ''}{detail} ({self._done:.0%})"
+            print(text, file=sys.stderr, flush=True)
+
+    @staticmethod
+    def _words(progress: Progress) -> tuple[str, str]:
+        """The stage, and tiles and time left."""
+        if not progress.responding:
+            return "the server does not answer", ""
+        stage = _WORDS.get(progress.phase, progress.phase)
+        if progress.phase == "queued" and progress.queue_pos:
+            return stage, f"{progress.queue_pos} before this one"
+        details = []
+        if progress.phase == "run" and progress.total:
+            details.append(f"tile {progress.done} of {progress.total}")
+        if progress.eta_s is not None:
+            details.append(f"about {duration(progress.eta_s)} left")
+        return stage, ", ".join(details)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def __enter__(self) -> ProgressLine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def duration(seconds: float) -> str:
+    """`8 s`, `3 min`, `1 h 20 min`."""
+    if seconds < 90:
+        return f"{max(0, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def say(text: str, *, quiet: bool = False) -> None:
+    """A line for a person, on stderr."""
+    if not quiet:
+        print(text, file=sys.stderr, flush=True)
+
+
+def tell(text: str) -> None:
+    """A line of the result, on stdout; a reader that has gone away is no error."""
+    with contextlib.suppress(BrokenPipeError):
+        print(text, flush=True)
