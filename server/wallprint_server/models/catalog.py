@@ -119,8 +119,8 @@ def _span(scale: int, param_sha256: str, bin_sha256: str, *, contrast: float = 1
             SourceFile(f"{stem}.bin", bin_sha256),
         ),
         cost=1.0,
-        bytes_per_px=6500,
-        window_px=320,
+        bytes_per_px=4500,
+        window_px=384,
     )
 
 
@@ -145,9 +145,9 @@ def _waifu2x(level: int, bin_sha256: str) -> NetworkSpec:
             SourceFile(f"{stem}_DENOISE{level}X.param", _WAIFU2X_PARAM_SHA256),
             SourceFile(f"{stem}_DENOISE{level}X.bin", bin_sha256),
         ),
-        cost=1.2,
-        bytes_per_px=4500,
-        window_px=256,
+        cost=0.8,
+        bytes_per_px=7500,
+        window_px=384,
     )
 
 
@@ -192,9 +192,9 @@ SPECS: tuple[NetworkSpec, ...] = (
                 "713ee713b0353afaa27976f0563a64a5043bd70b9bd8936c2e26e25ebcdbcddf",
             ),
         ),
-        cost=30.0,
-        bytes_per_px=20_000,
-        window_px=384,
+        cost=40.0,
+        bytes_per_px=50_000,
+        window_px=256,
     ),
     _waifu2x(0, "fbfc8d57e4333748c9c6db2ec4d5454c98cd1c6aa53289f2989c3bdb4e84b673"),
     _waifu2x(1, "9f8ce2c4df1ed862a7441e3b49ad965b8e34aaa6d87c1cad52a1768210fdfee6"),

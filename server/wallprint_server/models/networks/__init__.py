@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from wallprint_protocol.errors import ServerTrouble
+
 from ..catalog import NetworkSpec
 from .rrdb import Rrdb
 from .span import Span, calmed
+from .user import open_user_network
 from .waifu2x import Repairer
 
 
@@ -26,7 +29,16 @@ def build(spec: NetworkSpec) -> nn.Module:
 
 
 def load(spec: NetworkSpec, tensors: dict[str, Tensor]) -> nn.Module:
-    """The network with the given tensors (`store.load`)."""
+    """The network with the given tensors (`store.load`).
+
+    Raises:
+        ServerTrouble: a user's network, and spandrel is not there (E_MODEL_LOAD).
+    """
+    if spec.architecture == "spandrel":
+        try:
+            return open_user_network(tensors)[0]
+        except ModuleNotFoundError as error:
+            raise ServerTrouble(str(error), code="E_MODEL_LOAD") from error
     module = build(spec)
     if spec.contrast != 1.0:
         tensors = calmed(tensors, spec.contrast)
