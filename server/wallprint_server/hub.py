@@ -445,7 +445,8 @@ class Hub:
             job.rows_done, job.state = job.request.out.height, "sending"
             self._tell_state(job)
         elif kind == "error":
-            log.warning("job %s: in the worker: %s", job.j.hex(), record.get("trace", ""))
+            if "trace" in record:
+                log.error("job %s, in the worker:\n%s", job.j.hex(), record["trace"])
             self._fail(job, record["code"], record["msg"], record.get("detail"))
         else:
             self._fail(job, "E_INTERNAL", "the worker gave up a job that nobody cancelled")

@@ -117,10 +117,9 @@ class Worker:
             outcome = {"t": "cancelled", "j": j}
         except Exception as error:
             code, message, detail = describe(error)
-            log.warning("job %s: %s", j.hex(), code, exc_info=error)
-            trace = "".join(traceback.format_exception(error))
             outcome = {"t": "error", "j": j, "code": code, "msg": message[:1000]}
-            outcome["trace"] = trace[-3000:]
+            if code in _LEAVE_AFTER:
+                outcome["trace"] = "".join(traceback.format_exception(error))[-4000:]
             with contextlib.suppress(ProtocolError):
                 pack({"detail": detail})
                 outcome["detail"] = detail

@@ -284,7 +284,7 @@ class JobRun:
             self._show(replace(self._shown, responding=self._link.responding))
 
     def _act(self, message: messages.Message) -> None:
-        if getattr(message, "j", self._job) != self._job:
+        if getattr(message, "j", None) not in (None, self._job):
             return  # what was under way for an earlier job of this connection
         if isinstance(message, messages.Error) and message.re is None:
             raise from_code(message.code, message.msg, message.detail)

@@ -1,393 +1,564 @@
-"""The pipeline over whole pictures: tiling must not show, nothing may be invented or lost."""
+"""Whole jobs through a real server: pixels, progress, cancel, crashes, lost clients."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from itertools import pairwise
+from pathlib import Path
 
-import numpy as np
+import psutil
 import pytest
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from wallprint_protocol.errors import Cancelled, WallprintError
+from wallprint_protocol import flow, messages, wire
+from wallprint_protocol.errors import (
+    BadInput,
+    Cancelled,
+    OutOfResources,
+    ServerTrouble,
+    WallprintError,
+)
 from wallprint_protocol.pixels import PixelLayout
-from wallprint_protocol.print_size import Placement, Rect, Size, Window, place
-from wallprint_testing.engines import FakeEngine, conv_network, run_pipeline
+from wallprint_testing.servers import Picture, alive, wait_until
 
-RGB8, RGB16 = PixelLayout("RGB", "u8"), PixelLayout("RGB", "u16")
-RGBF = PixelLayout("RGB", "f32")
-
-
-def photo(width: int = 300, height: int = 220, channels: int = 3) -> np.ndarray:
-    """A picture with edges, texture and gradients, (H, W, C) in [0, 1]."""
-    rng = np.random.default_rng(1)
-    y, x = np.mgrid[:height, :width]
-    base = 0.5 + 0.3 * np.sin(x / 9.0) * np.cos(y / 13.0) + 0.1 * ((x // 24 + y // 20) % 2)
-    noise = rng.normal(0, 0.03, (height, width, channels))
-    tint = np.linspace(-0.08, 0.08, channels)
-    return np.clip(base[..., None] + tint + noise, 0, 1)
+LAYOUTS = [
+    PixelLayout("GRAY", "u8"),
+    PixelLayout("GRAYA", "u16", "straight"),
+    PixelLayout("RGB", "f32", trc="linear"),
+    PixelLayout("BGRA", "f16", "premul"),
+    PixelLayout("CMYKA", "u8", "straight"),
+]
 
 
-def u8(picture: np.ndarray) -> np.ndarray:
-    return np.floor(picture * 255 + 0.5)
+def busy(server) -> bool:
+    return server.status()["worker_busy"]
 
 
-@pytest.mark.parametrize("out", [(600, 440), (411, 302), (1111, 815), (300, 220), (170, 125)])
-@pytest.mark.parametrize("repair", [0, 60])
-def test_the_tiling_does_not_show(out: tuple[int, int], repair: int) -> None:
-    results = [
-        run_pipeline(
-            u8(photo()),
-            RGB8,
-            Size(*out),
-            engine=FakeEngine(),
-            tile_px=tile,
-            repair=repair,
-            sharpen="matte",
-        )[0].astype(int)
-        for tile in (64, 160, 4096)
-    ]
-    assert np.abs(results[0] - results[2]).max() <= 1
-    assert np.abs(results[1] - results[2]).max() <= 1
+# -- pixels ----------------------------------------------------------------------------------------
 
 
-def test_tiles_are_seamless_in_float_too() -> None:
-    a, report = run_pipeline(photo(), RGBF, Size(600, 440), engine=FakeEngine(), tile_px=100)
-    b, whole = run_pipeline(photo(), RGBF, Size(600, 440), engine=FakeEngine(), tile_px=4096)
-    assert report.plan.tiles > 8
-    assert whole.plan.tiles == 1
-    assert np.abs(a - b).max() < 2e-5
+def test_every_pixel_arrives_for_many_odd_sizes_and_layouts(server):
+    sizes = [
+        ((1, 1), (1, 1)), ((1, 1), (7, 5)), ((3, 1), (1, 3)), ((1, 97), (64, 97)),
+        ((97, 1), (97, 64)), ((17, 13), (31, 29)), ((101, 67), (53, 211)), ((256, 3), (5, 100)),
+    ]  # fmt: skip
+    with server.connect() as connection:
+        for number, (size, out) in enumerate(sizes):
+            layout = LAYOUTS[number % len(LAYOUTS)]
+            picture = Picture(*size, out, layout, seed=number + 1)
+            result = picture.enhance(connection)
+            assert picture.result == picture.expected(), (size, out, layout)
+            assert result.notes == ("a note",)
+            assert result.report == {"stages": ["nearest"], "device": "cpu"}
 
 
-def test_a_border_that_is_too_small_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The comparison above can fail: with a border of nothing, tiles differ."""
-    from wallprint_server.pipeline import plan
+def test_strips_are_full_width_top_to_bottom_each_once(server):
+    picture = Picture(700, 1200, (1400, 900))
+    with server.connect() as connection:
+        picture.enhance(connection)
+    for strips, height in ((picture.asked, 1200), (picture.rows, 900)):
+        assert len(strips) > 2
+        assert strips[0][0] == 0
+        assert all(a[0] + a[1] == b[0] for a, b in pairwise(strips))
+        assert sum(strips[-1]) == height
+    assert picture.result == picture.expected()
 
-    monkeypatch.setattr(plan, "ANCHOR_REACH_PX", 0)
-    spec = replace(plan.catalog.get("span-x2"), reach_px=0)
-    monkeypatch.setattr(plan, "cheapest_ladder", lambda *_: (spec,))
-    a, _ = run_pipeline(photo(), RGBF, Size(600, 440), engine=FakeEngine(), tile_px=64)
-    b, _ = run_pipeline(photo(), RGBF, Size(600, 440), engine=FakeEngine(), tile_px=4096)
-    assert np.abs(a - b).max() > 1e-3
+
+def test_rows_longer_than_a_tile_are_split_and_joined(server):
+    layout = PixelLayout("RGBA", "f32", "straight")
+    picture = Picture(100_003, 2, (70_001, 3), layout)  # 1.6 MB and 1.1 MB a row
+    with server.connect() as connection:
+        picture.enhance(connection)
+    assert picture.result == picture.expected()
+    assert picture.asked == [(0, 1), (1, 1)]
 
 
-def test_networks_that_reach_further_than_their_border_are_blended() -> None:
-    picture = photo(400, 120)
-    _, report = run_pipeline(
-        picture, RGBF, Size(1600, 480), engine=FakeEngine(), tile_px=256, style="enhanced"
+@pytest.mark.parametrize("dtype", ["u8", "f32"])
+def test_selection_travels_beside_the_pixels(server, dtype):
+    picture = Picture(61, 47, (122, 94), selection=PixelLayout("GRAY", "u8"))
+    if dtype == "f32":
+        picture = Picture(61, 47, (122, 94), selection=PixelLayout("GRAY", "f32"))
+        ones = (b"\0\0\0\0", b"\0\0\x80\x3f")
+        read = picture.read_selection
+        with server.connect() as connection:
+            picture.enhance(
+                connection, read_selection=lambda rect: b"".join(ones[v] for v in read(rect))
+            )
+    else:
+        with server.connect() as connection:
+            picture.enhance(connection)
+    assert 0 < sum(picture.mask) < 61 * 47
+    assert picture.result == picture.expected()
+
+
+def test_wrong_number_of_bytes_from_read_is_the_callers_error(server):
+    picture = Picture(30, 30)
+    with server.connect() as connection:
+        with pytest.raises(ValueError, match="2700 expected"):
+            picture.enhance(connection, read=lambda rect: b"xx")
+        assert connection.status()["jobs"] == {}
+
+
+def test_profile_travels_up_to_its_limit(server):
+    with server.connect() as connection:
+        picture = Picture(9, 9)
+        object.__setattr__(picture.request, "icc", os.urandom(4 << 20))
+        picture.enhance(connection)
+        assert picture.result == picture.expected()
+        object.__setattr__(picture.request, "icc", bytes((4 << 20) + 1))
+        with pytest.raises(BadInput) as caught:
+            picture.enhance(connection)
+        assert caught.value.detail["limit"] == "icc_bytes"
+
+
+# -- progress --------------------------------------------------------------------------------------
+
+
+def test_progress_rises_through_the_phases(server):
+    seen = []
+    picture = Picture(40, 120, model="slow")
+    with server.connect() as connection:
+        picture.enhance(connection, on_progress=seen.append)
+    phases = list(dict.fromkeys(p.phase for p in seen))
+    assert [p for p in phases if p in ("upload", "run", "download")] == [
+        "upload", "run", "download",
+    ]  # fmt: skip
+    for phase in phases:
+        done = [p.done for p in seen if p.phase == phase]
+        assert done == sorted(done)
+    run = [p for p in seen if p.phase == "run"]
+    assert len(run) >= 3
+    assert 0 < run[1].eta_s < 5
+    assert all(p.total == 120 for p in run)
+    assert (seen[-1].phase, seen[-1].done) == ("download", seen[-1].total)
+
+
+def test_finished_strips_stream_out_before_the_job_is_done(server):
+    picture, first = Picture(3000, 480, (3000, 480), model="slow"), []
+    with server.connect() as connection:
+
+        def write(rect, pixels):
+            first.append(busy(server))
+            picture.write(rect, pixels)
+
+        picture.enhance(connection, write=write)
+    assert first[0] is True
+    assert picture.result == picture.expected()
+
+
+# -- cancel ----------------------------------------------------------------------------------------
+
+
+class CancelAt:
+    """Raises the flag when a job gets somewhere; measures how long the call still takes."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.since = 0.0
+
+    def now(self, place: str) -> None:
+        if place == self.where and not self.since:
+            self.since = time.monotonic()
+
+    def flag(self) -> bool:
+        return bool(self.since)
+
+
+@pytest.mark.parametrize("size", [(40, 40), (300, 400), (1000, 1200)])
+@pytest.mark.parametrize("where", ["open", "read", "queued", "run", "write"])
+def test_cancel_is_acknowledged_at_once_in_every_state(server, where, size):
+    cancel = CancelAt(where)
+    picture = Picture(*size, model="slow" if where == "run" else "")
+    with server.connect() as connection, server.connect() as other:
+        if where == "open":
+            cancel.since = time.monotonic()
+
+        def read(rect):
+            cancel.now("read")
+            return picture.read(rect)
+
+        def write(rect, pixels):
+            cancel.now("write")
+
+        blocker = None
+        if where == "queued":
+            blocker = threading.Thread(target=lambda: Picture(40, 160, model="slow").enhance(other))
+            blocker.start()
+            wait_until(lambda: busy(server))
+        with pytest.raises(Cancelled):
+            picture.enhance(
+                connection,
+                read=read,
+                write=write,
+                on_progress=lambda p: cancel.now(p.phase),
+                should_cancel=cancel.flag,
+            )
+        took_s = time.monotonic() - cancel.since
+        assert took_s < 0.2, took_s
+        if blocker:
+            blocker.join()
+        wait_until(lambda: not busy(server), 1)
+        assert connection.status()["jobs"] == {}
+        assert connection.status()["spool_memory_bytes"] == 0
+        again = Picture(20, 20)  # the connection is as good as new
+        again.enhance(connection)
+        assert again.result == again.expected()
+
+
+def open_job(connection, picture, **change) -> messages.JobOk:
+    """Only the opening, by hand."""
+    request = picture.request
+    params = request.options.to_map()
+    message = messages.JobOpen(
+        id=connection.next_id(), j=os.urandom(16), key=bytes(32), op="enhance",
+        model=params.pop("model"), w=request.source.width, h=request.source.height,
+        out=request.out, fmt=request.layout, tile=request.source, params=params, **change,
+    )  # fmt: skip
+    message = messages.JobOpen(**{**vars(message), "key": wire.job_key(message)})
+    return connection.request(message, messages.JobOk)
+
+
+def send_pixels(connection, picture, j, **change):
+    size = picture.request.source
+    fields = wire.tile_fields(0, flow.Rect(0, 0, size.width, size.height), picture.pixels)
+    connection.send(messages.Tile(j=j, **{**fields, **change}))
+
+
+def drain(connection, seconds=0.4):
+    """Everything that arrives within a time."""
+    got, deadline = [], time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        message = connection.receive(0.02)
+        if message is not None:
+            got.append(message)
+    return got
+
+
+def test_one_terminal_message_and_silence_after_it(server):
+    """Cancel twice, commit and send after the end: answered, and never a second terminal."""
+    with server.connect() as connection:
+        picture = Picture(50, 400, model="slow")
+        j = open_job(connection, picture).j
+        connection.send(messages.Credit(j, "down", 1 << 24))
+        send_pixels(connection, picture, j)
+        connection.send(messages.JobCommit(connection.next_id(), j, 1))
+        wait_until(lambda: busy(server))
+        cancels = [messages.JobCancel(connection.next_id(), j) for _ in range(2)]
+        for message in cancels:
+            connection.send(message)
+        send_pixels(connection, picture, j)
+        late = messages.JobCommit(connection.next_id(), j, 1)
+        connection.send(late)
+        got = drain(connection)
+        ends = [m for m in got if isinstance(m, messages.JobCancelled)]
+        assert [m.re for m in ends] == [m.id for m in cancels]
+        after = got[got.index(ends[0]) + 1 :]
+        assert [m for m in after if getattr(m, "j", None) == j] == [ends[1]]
+        refused = [m for m in after if getattr(m, "re", None) == late.id]
+        assert [m.code for m in refused] == ["E_UNKNOWN_JOB"]
+        assert not any(isinstance(m, (messages.JobDone, messages.Error)) and m.j for m in got)
+
+
+def test_reopening_a_job_tells_what_is_held_and_another_key_is_refused(server):
+    with server.connect() as connection:
+        picture = Picture(50, 40)
+        ok = open_job(connection, picture)
+        assert (ok.need_bytes, ok.payload, ok.state) == (6000, None, "receiving")
+        send_pixels(connection, picture, ok.j)
+        request = picture.request
+        params = request.options.to_map()
+        message = messages.JobOpen(
+            id=connection.next_id(), j=ok.j, key=bytes(32), op="enhance",
+            model=params.pop("model"), w=50, h=40, out=request.out, fmt=request.layout,
+            tile=request.source, params=params,
+        )  # fmt: skip
+        same = messages.JobOpen(**{**vars(message), "key": wire.job_key(message)})
+        again = connection.request(same, messages.JobOk)
+        assert (again.need_bytes, bytes(again.payload)) == (0, b"\x01")
+        other = messages.JobOpen(**{**vars(same), "id": connection.next_id(), "key": b"k" * 32})
+        with pytest.raises(WallprintError) as caught:
+            connection.request(other, messages.JobOk)
+        assert caught.value.code == "E_DUPLICATE_JOB"
+
+
+def test_incomplete_commit_names_the_missing_tiles_and_does_not_end_the_job(server):
+    with server.connect() as connection:
+        picture = Picture(50, 40)
+        j = open_job(connection, picture).j
+        connection.send(messages.Credit(j, "down", 1 << 24))
+        commit = messages.JobCommit(connection.next_id(), j, 1)
+        connection.send(commit)
+        refusal = next(m for m in drain(connection) if isinstance(m, messages.Error))
+        assert (refusal.re, refusal.j, refusal.code) == (commit.id, None, "E_INCOMPLETE")
+        assert bytes(refusal.payload) == b"\x01"
+        send_pixels(connection, picture, j)
+        connection.request(messages.JobCommit(connection.next_id(), j, 1), messages.Ok)
+        assert any(isinstance(m, messages.JobDone) for m in drain(connection))
+
+
+# -- damage ----------------------------------------------------------------------------------------
+
+
+def test_damaged_upload_is_sent_again(server, monkeypatch):
+    original, damaged = wire.tile_fields, []
+
+    def damage(index, rect, payload):
+        fields = original(index, rect, payload)
+        if index == 1 and not damaged:
+            damaged.append(index)
+            fields["crc"] ^= 1
+        return fields
+
+    monkeypatch.setattr(wire, "tile_fields", damage)
+    picture = Picture(900, 1000)
+    with server.connect() as connection:
+        picture.enhance(connection)
+    assert damaged
+    assert picture.result == picture.expected()
+    assert len(picture.asked) == len(set(picture.asked)) + 1
+
+
+def test_constant_damage_ends_the_job_with_its_code(server, monkeypatch):
+    original = wire.tile_fields
+    monkeypatch.setattr(wire, "tile_fields", lambda *a: {**original(*a), "crc": 1})
+    with server.connect() as connection:
+        with pytest.raises(ServerTrouble) as caught:
+            Picture(900, 2000).enhance(connection)
+        assert caught.value.code == "E_CRC"
+
+
+def test_damaged_download_is_never_written(server, monkeypatch):
+    monkeypatch.setattr(flow, "intact", lambda tile: tile.s != 1)
+    picture = Picture(900, 1000)
+    with server.connect() as connection:
+        with pytest.raises(ServerTrouble) as caught:
+            picture.enhance(connection)
+        assert caught.value.code == "E_CRC"
+        assert len(picture.rows) == 1
+        assert connection.status()["jobs"] == {}
+
+
+# -- the worker fails ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "code", "kind", "says"),
+    [
+        ("half-then-exit", "E_BACKEND", ServerTrouble, "left with code 9"),
+        ("segfault", "E_BACKEND", ServerTrouble, "SIGSEGV"),
+        ("bug", "E_INTERNAL", ServerTrouble, "a secret bug"),
+        ("no-memory", "E_OOM_HOST", OutOfResources, "memory"),
+        ("disk-full", "E_DISK_FULL", OutOfResources, "full"),
+        ("no-device", "E_DEVICE", BadInput, "no CUDA"),
+    ],
+)
+def test_failed_job_has_a_code_and_the_next_one_runs(server, model, code, kind, says):
+    picture = Picture(30, 40, model=model)
+    with server.connect() as connection:
+        with pytest.raises(kind, match=says) as caught:
+            picture.enhance(connection)
+        assert caught.value.code == code
+        assert "Traceback" not in caught.value.message
+        assert connection.status()["jobs"] == {}
+        again = Picture(20, 20)
+        again.enhance(connection)
+        assert again.result == again.expected()
+    if model == "bug":
+        assert "a secret bug" in server.log()
+        assert "Traceback" in server.log()
+    if code == "E_DEVICE":
+        assert caught.value.detail == {"have": ["cpu"]}
+
+
+def test_engine_that_is_not_there_has_its_code(server):
+    with server.connect() as connection, pytest.raises(BadInput, match="no mps") as caught:
+        Picture(9, 9, device="mps").enhance(connection)
+    assert caught.value.code == "E_DEVICE"
+
+
+def test_missing_pipeline_is_a_coded_error(start_server):
+    server = start_server(pipeline="wallprint_server.no_such:thing")
+    with server.connect() as connection, pytest.raises(ServerTrouble) as caught:
+        Picture(9, 9).enhance(connection)
+    assert caught.value.code == "E_INTERNAL"
+    assert "no_such" in server.log()
+    server.stop()
+    (server.state_dir / "server.log").write_text("")  # it holds the traceback that was meant
+
+
+def test_report_that_does_not_fit_is_dropped_and_the_print_is_not(server):
+    picture = Picture(30, 40, model="long-report")
+    with server.connect() as connection:
+        assert picture.enhance(connection).report == {}
+    assert picture.result == picture.expected()
+
+
+def test_worker_killed_between_jobs_is_replaced(server):
+    server.worker().kill()
+    picture = Picture(30, 40)
+    with server.connect() as connection:
+        wait_until(lambda: connection.status()["worker_pid"] is None)
+        picture.enhance(connection)
+    assert picture.result == picture.expected()
+
+
+def test_hanging_worker_is_killed_after_a_cancel(start_server):
+    server = start_server(cancel_patience_s=0.5)
+    with server.connect() as connection:
+        cancel = CancelAt("run")
+        with pytest.raises(Cancelled):
+            Picture(30, 40, model="hang").enhance(
+                connection,
+                on_progress=lambda p: cancel.now(p.phase),
+                should_cancel=cancel.flag,
+            )
+        assert time.monotonic() - cancel.since < 0.2
+        picture = Picture(30, 40)
+        picture.enhance(connection)
+    assert picture.result == picture.expected()
+    assert "killed" in server.log()
+
+
+# -- several clients, lost clients -----------------------------------------------------------------
+
+
+def test_two_clients_at_once_no_pixel_crosses_over(server):
+    failures = []
+
+    def work(seed):
+        try:
+            with server.connect() as connection:
+                for number in range(6):
+                    picture = Picture(
+                        300 + seed, 200 + 31 * number, (450 + seed, 400), seed=seed + number
+                    )
+                    picture.enhance(connection)
+                    assert picture.result == picture.expected()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in (100, 200, 300)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_waiting_client_sees_its_place(server):
+    seen = []
+    with server.connect() as first, server.connect() as second:
+        slow = Picture(40, 100, model="slow")
+        thread = threading.Thread(target=lambda: slow.enhance(first))
+        thread.start()
+        wait_until(lambda: busy(server))
+        picture = Picture(30, 30)
+        picture.enhance(second, on_progress=seen.append)
+        thread.join()
+    assert [p.queue_pos for p in seen if p.phase == "queued"] == [1]
+    assert picture.result == picture.expected()
+    assert slow.result == slow.expected()
+
+
+def test_too_many_jobs_are_refused_and_the_open_ones_live(server):
+    with server.connect() as connection:
+        picture = Picture(30, 30)
+        jobs = [open_job(connection, picture).j for _ in range(4)]
+        with pytest.raises(ServerTrouble) as caught:
+            open_job(connection, picture)
+        assert caught.value.code == "E_BUSY"
+        connection.send(messages.Credit(jobs[2], "down", 1 << 24))
+        send_pixels(connection, picture, jobs[2])
+        connection.request(messages.JobCommit(connection.next_id(), jobs[2], 1), messages.Ok)
+        assert any(isinstance(m, messages.JobDone) for m in drain(connection))
+
+
+CLIENT = """
+import sys
+sys.path.insert(0, {tests!r})
+from wallprint_testing.servers import Picture
+from wallprint_protocol import client
+with client.connect({state!r}, start=False) as connection:
+    Picture(40, 4000, model="slow").enhance(
+        connection, on_progress=lambda p: print(p.phase, flush=True))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_client_that_is_killed_frees_the_worker(server, number):
+    code = CLIENT.format(tests=str(Path(__file__).parents[1]), state=str(server.state_dir))
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
-    assert report.plan.blend_px > 0
-    assert report.plan.tiles > 1
+    with process, process.stdout:
+        assert any(line.strip() == "run" for line in process.stdout)
+        assert busy(server)
+        process.send_signal(number)
+        wait_until(lambda: not busy(server), 1.0)
+    status = server.status()
+    assert status["jobs"] == {}
+    assert status["spool_memory_bytes"] == 0
+    wait_until(lambda: server.status()["clients"] == 1, 1.0)  # the one that asks
 
 
-def test_one_window_shape_for_all_tiles() -> None:
-    engine = FakeEngine()
-    run_pipeline(photo(), RGB8, Size(600, 440), engine=engine, tile_px=96)
-    assert len(set(engine.loaded["span-x2"].calls)) == 1
+def test_client_that_falls_silent_is_lost_after_a_while(start_server):
+    server = start_server(silent_s=0.5, ping_ms=100)
+    with server.connect() as connection, server.connect() as lively:
+        open_job(connection, Picture(30, 30))
+        deadline = time.monotonic() + 1.5
+        while time.monotonic() < deadline:
+            lively.receive(0.02)  # answers the server's pings; the other does not
+        assert lively.status()["clients"] == 1
+        assert lively.status()["jobs"] == {}
 
 
-@pytest.mark.parametrize("value", [0, 1, 17, 128, 254, 255])
-@pytest.mark.parametrize("model", ["RGB", "GRAY", "CMYK"])
-def test_flat_stays_exactly_flat(value: int, model: str) -> None:
-    layout = PixelLayout(model, "u8")
-    flat = np.full((90, 130, layout.channels), value)
-    if model == "CMYK":
-        flat[..., 3] = 0
-    for out in (Size(260, 180), Size(333, 231), Size(70, 48)):
-        result, _ = run_pipeline(
-            flat,
-            layout,
-            out,
-            engine=FakeEngine(),
-            sharpen="canvas",
-            strength="high",
-            tile_px=64,
-            repair=100,
-        )
-        assert result.reshape(-1, layout.channels).std(0).max() == 0
+def test_job_that_gets_no_tile_times_out(start_server):
+    server = start_server(upload_timeout_s=0.3)
+    with server.connect() as connection:
+        j = open_job(connection, Picture(30, 30)).j
+        ends = [m for m in drain(connection, 1.0) if isinstance(m, messages.Error)]
+        assert [(m.j, m.code) for m in ends] == [(j, "E_TIMEOUT")]
 
 
-def test_grey_stays_grey_and_the_mean_colour_stays() -> None:
-    grey = np.repeat(photo(channels=1), 3, 2)
-    result, _ = run_pipeline(u8(grey), RGB8, Size(600, 440), engine=FakeEngine(), sharpen="matte")
-    assert (result.max(2).astype(int) - result.min(2)).max() <= 1
-    colour, _ = run_pipeline(photo(), RGBF, Size(600, 440), engine=FakeEngine(), sharpen="matte")
-    assert np.abs(colour.mean((0, 1)) / photo().mean((0, 1)) - 1).max() < 1e-3
+def test_frozen_server_is_reported_and_the_job_finishes(start_server):
+    server = start_server(ping_ms=100)
+    seen = []
+    picture = Picture(40, 120, model="slow")
+    process = psutil.Process(server.process.pid)
+    frozen = []
+
+    def on_progress(progress):
+        seen.append(progress)
+        if progress.phase == "run" and not frozen:
+            frozen.append(True)
+            process.suspend()
+            threading.Timer(1.0, process.resume).start()
+
+    with server.connect() as connection:
+        picture.enhance(connection, on_progress=on_progress)
+    assert picture.result == picture.expected()
+    assert False in [p.responding for p in seen]
+    assert seen[-1].responding
 
 
-def test_a_16_bit_ramp_keeps_its_levels_through_a_half_precision_network() -> None:
-    def half(x: Tensor) -> Tensor:
-        return conv_network(2)(x).half().float()
+def test_server_that_dies_is_noticed_at_once(server):
+    worker = server.worker()
+    killed = []
 
-    ramp = np.broadcast_to(np.arange(32768).reshape(1, -1, 1) * 2, (24, 32768, 1))
-    result, _ = run_pipeline(
-        ramp,
-        PixelLayout("GRAY", "u16"),
-        Size(65536, 48),
-        engine=FakeEngine(span_x2=half),
-    )
-    row = result[24, :, 0].astype(int)
-    assert len(np.unique(row)) >= 60_000
-    assert np.diff(row).min() >= 0
+    def on_progress(progress):
+        if progress.phase == "run" and not killed:
+            server.process.kill()
+            killed.append(time.monotonic())
 
-
-@pytest.mark.parametrize("out", [Size(300, 220), Size(600, 440), Size(500, 366)])
-def test_linear_documents_match_perceptual_ones(out: Size) -> None:
-    linear = PixelLayout("RGB", "f32", trc="linear")
-    from wallprint_server.imaging.color import decode_srgb
-
-    light = decode_srgb(torch.from_numpy(photo())).numpy()
-    a, _ = run_pipeline(photo(), RGBF, out, engine=FakeEngine())
-    b, _ = run_pipeline(light, linear, out, engine=FakeEngine())
-    expected = decode_srgb(torch.from_numpy(a.copy())).numpy()
-    assert np.abs(b - expected).max() < 1e-4
-
-
-def test_values_beyond_white_survive() -> None:
-    picture = photo()
-    picture[60:120, 80:160] *= 6.0
-    result, _ = run_pipeline(picture, RGBF, Size(600, 440), engine=FakeEngine())
-    assert result.max() > 0.9 * picture.max()
-    assert np.abs(result[400:, 500:].mean() - picture[200:, 250:].mean()) < 0.02
-
-
-def _disc(size: int = 160, radius: int = 50) -> np.ndarray:
-    y, x = np.mgrid[:size, :size] - (size - 1) / 2
-    return np.clip(radius - np.hypot(x, y) + 0.5, 0, 1)
-
-
-@pytest.mark.parametrize("alpha", ["straight", "premul"])
-def test_hidden_colours_make_no_fringe(alpha: str) -> None:
-    a = _disc()
-    picture = np.zeros((160, 160, 4))
-    picture[..., :3] = np.where(a[..., None] > 0, 1.0, [1.0, 0.0, 0.0])  # white over hidden red
-    picture[..., 3] = a
-    if alpha == "premul":
-        picture[..., :3] *= a[..., None]
-    result, _ = run_pipeline(
-        u8(picture),
-        PixelLayout("RGBA", "u8", alpha),
-        Size(400, 400),
-        engine=FakeEngine(span_x4=lambda x: F.interpolate(x, scale_factor=4, mode="nearest")),
-        sharpen="matte",
-    )
-    result = result.astype(float)
-    visible = result[..., 3] > 32
-    colours = result[..., :3]
-    if alpha == "premul":
-        colours = colours * 255 / np.maximum(result[..., 3:], 1)
-    limit = 2 if alpha == "straight" else 9  # 8-bit premultiplied colours are that coarse
-    assert (255 - colours[visible]).max() <= limit
-    assert 0 < result[..., 3].mean() < 255
-
-
-def test_alpha_is_enlarged_plainly() -> None:
-    picture = np.concatenate([photo(160, 160), _disc()[..., None]], 2)
-    result, _ = run_pipeline(
-        picture, PixelLayout("RGBA", "f32", "straight"), Size(320, 320), engine=FakeEngine()
-    )
-    truth = _disc(320, 100)
-    assert np.abs(result[..., 3] - truth).mean() < 0.004
-    assert result[..., 3].min() >= 0
-    assert result[..., 3].max() <= 1
-
-
-def test_black_text_in_cmyk_stays_in_k() -> None:
-    page = np.zeros((80, 120, 4))
-    page[20:60:8, 10:110, 3] = 1.0
-    result, _ = run_pipeline(
-        u8(page), PixelLayout("CMYK", "u8"), Size(240, 160), engine=FakeEngine(), sharpen="matte"
-    )
-    assert result[..., :3].max() == 0
-    assert result[..., 3].max() > 200
-
-
-def test_total_ink_stays_within_the_neighbourhood() -> None:
-    inks = np.clip(photo(channels=4), 0, 0.75)
-    result, _ = run_pipeline(
-        inks,
-        PixelLayout("CMYK", "f32"),
-        Size(600, 440),
-        engine=FakeEngine(),
-        sharpen="matte",
-        strength="high",
-    )
-    limit = F.max_pool2d(torch.from_numpy(inks.sum(2))[None, None], 9, 1, 4)
-    limit = F.interpolate(limit, scale_factor=2, mode="nearest")[0, 0].numpy()
-    assert (result.sum(2) / limit).max() <= 1.011
-
-
-def test_only_the_selection_is_enhanced() -> None:
-    mask = np.zeros((220, 300), np.uint8)
-    mask[60:160, 80:220] = 255
-    picture = u8(photo())
-    plain, _ = run_pipeline(picture, RGB8, Size(600, 440), engine=FakeEngine(), mask=mask * 0)
-    both, _ = run_pipeline(picture, RGB8, Size(600, 440), engine=FakeEngine(), mask=mask)
-    full, _ = run_pipeline(picture, RGB8, Size(600, 440), engine=FakeEngine())
-    assert np.array_equal(both[:100], plain[:100])
-    assert np.array_equal(both[140:300, 180:420], full[140:300, 180:420])
-    assert not np.array_equal(plain, full)
-
-
-def test_outside_the_selection_nothing_changes_at_the_same_size() -> None:
-    mask = np.zeros((220, 300), np.uint8)
-    mask[60:160, 80:220] = 255
-    picture = np.floor(photo() * 65535 + 0.5)
-    result, _ = run_pipeline(
-        picture,
-        RGB16,
-        Size(300, 220),
-        engine=FakeEngine(),
-        mask=mask,
-        sharpen="matte",
-        feather_mm=0.5,
-        tile_px=128,
-    )
-    margin = int(4 * 0.5 / 25.4 * 200) + 2
-    outside = np.ones((220, 300), bool)
-    outside[60 - margin : 160 + margin, 80 - margin : 220 + margin] = False
-    assert np.array_equal(result[outside], picture[outside].astype("<u2"))
-    assert not np.array_equal(result[100:120, 120:180], picture[100:120, 120:180])
-
-
-def test_a_feathered_selection_is_seamless_across_tiles() -> None:
-    mask = np.zeros((220, 300), np.uint8)
-    mask[60:160, 80:220] = 255
-    kwargs = {"engine": FakeEngine(), "mask": mask, "sharpen": "matte", "feather_mm": 2.0}
-    a, _ = run_pipeline(photo(), RGBF, Size(600, 440), tile_px=64, **kwargs)
-    b, _ = run_pipeline(photo(), RGBF, Size(600, 440), tile_px=4096, **kwargs)
-    assert np.abs(a - b).max() < 2e-5
-
-
-def test_crop_and_pad_land_where_they_should() -> None:
-    picture = u8(photo())
-    full, _ = run_pipeline(picture, RGB8, Size(600, 440), engine=FakeEngine())
-    box = Size(500, 440)
-    crop, _ = run_pipeline(
-        picture, RGB8, place(Size(300, 220), box, "crop"), engine=FakeEngine(), tile_px=100
-    )
-    assert np.abs(crop.astype(int) - full[:, 50:550]).max() <= 1
-    pad, _ = run_pipeline(
-        picture, RGB8, place(Size(300, 220), Size(700, 440), "pad"), engine=FakeEngine()
-    )
-    assert np.array_equal(pad[:, 50:650], full)
-    assert (pad[:, :50] == 255).all()
-    assert (pad[:, 650:] == 255).all()
-
-
-def test_a_spot_equals_the_same_region_of_the_full_run() -> None:
-    """What a preview or a proof shows is what the print will be."""
-    picture = u8(photo())
-    full, _ = run_pipeline(picture, RGB8, Size(600, 440), engine=FakeEngine())
-    spot = Placement(Size(120, 80), Window(100.0, 60.0, 60.0, 40.0), Rect(0, 0, 120, 80))
-    part, _ = run_pipeline(picture, RGB8, spot, engine=FakeEngine())
-    assert np.abs(part.astype(int) - full[120:200, 200:320]).max() <= 1
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (2, 3), (3, 2000), (17, 16)])
-def test_any_size_works(size: tuple[int, int]) -> None:
-    picture = u8(photo(*size))
-    for factor in (0.5, 1, 2, 3.7):
-        out = Size(max(1, round(size[0] * factor)), max(1, round(size[1] * factor)))
-        result, _ = run_pipeline(picture, RGB8, out, engine=FakeEngine(), sharpen="matte")
-        assert result.shape == (out.height, out.width, 3)
-        assert abs(result.mean() - picture.mean()) < 12
-
-
-def _failing(kind: str, at: int) -> FakeEngine:
-    """An engine whose x2 network fails at call `at` ("nan", "black" or "memory")."""
-    good = conv_network(2)
-    calls = [0]
-
-    def run(x: Tensor) -> Tensor:
-        calls[0] += 1
-        if calls[0] == at:
-            if kind == "memory":
-                raise torch.OutOfMemoryError("planted")
-            return torch.full_like(good(x), float("nan") if kind == "nan" else 0.0)
-        return good(x)
-
-    return FakeEngine(span_x2=run)
-
-
-@pytest.mark.parametrize("kind", ["nan", "black"])
-def test_a_broken_tile_is_computed_again_and_reported(kind: str) -> None:
-    good, _ = run_pipeline(
-        u8(photo()), RGB8, Size(600, 440), engine=FakeEngine(span_x2=conv_network(2)), tile_px=128
-    )
-    result, report = run_pipeline(
-        u8(photo()), RGB8, Size(600, 440), engine=_failing(kind, 3), tile_px=128
-    )
-    assert np.array_equal(result, good)
-    assert report.redone == 1
-    assert any("again" in note for note in report.notes)
-
-
-def test_a_network_that_stays_black_is_an_error() -> None:
-    engine = FakeEngine(span_x2=lambda x: torch.zeros(1, 3, 2 * x.shape[2], 2 * x.shape[3]))
-    with pytest.raises(WallprintError) as error:
-        run_pipeline(u8(photo()), RGB8, Size(600, 440), engine=engine)
-    assert error.value.code == "E_BACKEND"
-
-
-def test_out_of_memory_halves_the_tile_and_changes_no_pixel() -> None:
-    good, _ = run_pipeline(
-        photo(), RGBF, Size(600, 440), engine=FakeEngine(span_x2=conv_network(2)), tile_px=160
-    )
-    result, report = run_pipeline(
-        photo(), RGBF, Size(600, 440), engine=_failing("memory", 2), tile_px=160
-    )
-    assert np.abs(result - good).max() < 2e-5
-    assert report.halved == 1
-
-
-def test_memory_that_never_suffices_ends_with_its_code() -> None:
-    def run(_: Tensor) -> Tensor:
-        raise torch.OutOfMemoryError("planted")
-
-    with pytest.raises(WallprintError) as error:
-        run_pipeline(u8(photo()), RGB8, Size(600, 440), engine=FakeEngine(span_x2=run))
-    assert error.value.code == "E_OOM_GPU"
-
-
-def test_cancel_is_seen_between_tiles() -> None:
-    seen: list[int] = []
-
-    def progress(phase: str, done: int, total: int, rows: int) -> None:
-        seen.append(done)
-
-    with pytest.raises(Cancelled):
-        run_pipeline(
-            u8(photo()),
-            RGB8,
-            Size(600, 440),
-            engine=FakeEngine(),
-            tile_px=96,
-            on_progress=progress,
-            should_cancel=lambda: bool(seen) and seen[-1] >= 3,
-        )
-    assert seen[-1] == 3
-
-
-def test_rows_are_reported_when_they_are_final() -> None:
-    rows: list[int] = []
-    _, report = run_pipeline(
-        u8(photo()),
-        RGB8,
-        Size(600, 440),
-        engine=FakeEngine(),
-        tile_px=96,
-        on_progress=lambda phase, done, total, final: rows.append(final),
-    )
-    assert rows == sorted(rows)
-    assert rows[-1] == 440
-    assert len(set(rows)) > 2
-    assert report.to_map()["tiles"] == len(rows) - 1
-
-
-def test_asking_for_deblurring_without_a_network_is_refused_and_auto_is_noted() -> None:
-    with pytest.raises(WallprintError, match="deblur"):
-        run_pipeline(u8(photo()), RGB8, Size(600, 440), engine=FakeEngine(), deblur=50)
-    _, report = run_pipeline(u8(photo()), RGB8, Size(600, 440), engine=FakeEngine(), deblur=None)
-    assert any("deblurring" in note for note in report.notes)
+    with server.connect() as connection, pytest.raises(ServerTrouble) as caught:
+        Picture(40, 400, model="slow").enhance(connection, on_progress=on_progress)
+    assert caught.value.code == "LINK_CLOSED"
+    assert time.monotonic() - killed[0] < 1.0
+    server.process.wait()
+    wait_until(lambda: not alive(worker), 2)
+    (server.state_dir / "server.json").unlink()
+    (server.state_dir / "s.sock").unlink()
