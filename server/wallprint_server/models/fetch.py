@@ -20,6 +20,7 @@ from wallprint_protocol.errors import ServerTrouble
 from .catalog import NetworkSpec, Package, SourceFile
 
 OWN_DISTRIBUTION = "wallprint"
+OWN_ROOT = Path(__file__).parents[2]
 PIP_TIMEOUT_S = 600.0
 MAX_FILE_BYTES = 256 << 20
 
@@ -63,7 +64,7 @@ def source_files(spec: NetworkSpec, wheels: Path, *, on_status: Status) -> list[
 def installed_at(spec: NetworkSpec) -> Path | None:
     """Folder under which all of the files lie, or None. The package is not imported."""
     if spec.package.distribution == OWN_DISTRIBUTION:
-        root = Path(__file__).parents[2]
+        root = OWN_ROOT
     else:
         try:
             root = Path(str(metadata.distribution(spec.package.distribution).locate_file("")))
