@@ -165,8 +165,12 @@ class Worker:
         self._tell({"t": "ready", "device": str(engine.describe())[:500], "kind": kind})
 
     def _tell(self, record: dict[str, Any]) -> None:
-        with self._send_lock:
-            self._channel.sendall(frame_record(record))
+        data = frame_record(record)
+        try:
+            with self._send_lock:
+                self._channel.sendall(data)
+        except OSError:
+            os._exit(0)  # the server is gone; see _listen
 
 
 class _Reporter:
