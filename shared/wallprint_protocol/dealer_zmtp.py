@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from .dealer import Buffer, LinkClosed, LinkProtocol, LinkRefused, LinkTimeout, Placer
 from .wire import MAX_MESSAGE_BYTES
 
-_TIMEOUT = socket.timeout  # noqa: UP041 (no alias of TimeoutError yet in Python 3.9)
+_TIMEOUT = socket.timeout  # not yet an alias of TimeoutError in Python 3.9
 _MORE, _LONG, _COMMAND = 1, 2, 4
 _GREETING_BYTES = 64
 _GREETING = (

@@ -1,0 +1,1 @@
+"""Putting the plug-ins into GIMP and Krita. Knows files and folders; no pixels, no sockets."""

@@ -1,0 +1,267 @@
+"""Runs the real GIMP and Krita on a small script, with a real server beside them.
+
+A script is a list of cases that run one after the other inside the editor, which prints one line
+`CASE {json}` for each; `Outcome` gives them back by name. One start of an editor, many tests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import editor_trees
+
+from wallprint_protocol import client
+from wallprint_server.install import bundle
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
+LAUNCHER = [sys.executable, "-m", "wallprint_server.cli"]
+GIMPRC = """\
+(check-updates no)
+(color-profile-policy keep)
+(metadata-rotation-policy keep)
+(save-session-info no)
+(show-welcome-dialog no)
+(undo-levels 20)
+"""
+LEAN_PLUGINS = ("python-eval", "file-png", "file-tiff", "script-fu")
+
+
+@dataclass
+class Outcome:
+    """What the cases of one editor session said, and the editor's whole output."""
+
+    cases: dict[str, dict]
+    log: str
+    returncode: int
+
+    def check(self, name: str) -> dict:
+        """The facts a case returned; fails the calling test with the case's own traceback."""
+        if name not in self.cases:
+            tail = "\n".join(self.log.splitlines()[-40:])
+            raise AssertionError(f"case {name} did not run (exit {self.returncode}):\n{tail}")
+        case = self.cases[name]
+        assert case["ok"], case["error"]
+        return case["facts"]
+
+
+def parse(log: str, returncode: int) -> Outcome:
+    """Collect the CASE lines."""
+    cases = {}
+    for line in log.splitlines():
+        if line.startswith("CASE "):
+            case = json.loads(line[5:])
+            cases[case["name"]] = case
+    return Outcome(cases, log, returncode)
+
+
+class Bench:
+    """One tree, one temporary folder, one server.
+
+    Attributes:
+        root: the tree.
+        base: temporary folder, visible inside the tree at the same place; short, for the socket.
+        state: the server's state directory.
+        shots: where screenshots go.
+    """
+
+    def __init__(self, suite: str) -> None:
+        self.suite = suite
+        self.here = HERE
+        self.root = editor_trees.get_tree(suite)
+        self.base = Path(tempfile.mkdtemp(prefix="wpe-", dir="/var/tmp"))
+        self.state = self.base / "state"
+        self.shots = Path(os.environ.get("WALLPRINT_SHOTS") or self.base / "shots")
+        self.shots.mkdir(parents=True, exist_ok=True)
+        self._display: subprocess.Popen | None = None
+        self._manager: subprocess.Popen | None = None
+        self.display = ""
+
+    # -- server ------------------------------------------------------------------------------------
+
+    def start_server(self) -> None:
+        """The real server, on this machine's CPU."""
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        client.connect(self.state, launcher=LAUNCHER).close()
+
+    def server_status(self) -> dict:
+        """What the server says of itself."""
+        with client.connect(self.state, start=False) as link:
+            return link.status()
+
+    def stop_server(self) -> None:
+        """Ask it to end; quietly when it is gone."""
+        with contextlib.suppress(Exception), client.connect(self.state, start=False) as link:
+            link.stop()
+
+    # -- editors -----------------------------------------------------------------------------------
+
+    def run(
+        self,
+        command: list[str],
+        *,
+        env: dict[str, str] | None = None,
+        timeout_s: float = 120.0,
+        bind: tuple[Path, ...] = (),
+    ) -> Outcome:
+        """Run a command in the tree to its end; killed with all its children after the timeout."""
+        process = self.start(command, env=env, bind=bind)
+        try:
+            log, _ = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            log, _ = process.communicate()
+            log += f"\nkilled after {timeout_s:.0f} s"
+        return parse(log, process.returncode)
+
+    def start(
+        self,
+        command: list[str],
+        *,
+        env: dict[str, str] | None = None,
+        bind: tuple[Path, ...] = (),
+    ) -> subprocess.Popen:
+        """Start a command in the tree; its output is a pipe."""
+        inside = {
+            "HOME": str(self.base / "home"),
+            "WALLPRINT_STATE_DIR": str(self.state),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "WALLPRINT_TEST_BASE": str(self.base),
+            **(env or {}),
+        }
+        (self.base / "home").mkdir(exist_ok=True)
+        if self.display:
+            inside.setdefault("DISPLAY", self.display)
+        arguments, outside = editor_trees.enter_command(
+            self.root, command, env=inside, bind=(self.base, HERE, *bind)
+        )
+        return subprocess.Popen(
+            arguments,
+            env=outside,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+
+    def close(self) -> None:
+        """End everything that was started and remove the folder."""
+        self.stop_server()
+        for process in (self._manager, self._display):
+            if process is not None:
+                process.kill()
+                process.wait()
+        shutil.rmtree(self.base, ignore_errors=True)
+
+    def gimp_config(self, *, lean: bool = True) -> Path:
+        """A GIMP user folder with the plug-in in it, kept for the session."""
+        folder = self.base / ("gimp" if lean else "gimp-full")
+        fresh = not folder.exists()
+        write_files(bundle.gimp_files(), folder / "plug-ins")
+        (folder / "plug-ins/wallprint-gimp/wallprint-gimp.py").chmod(0o755)
+        if fresh:
+            # Without its version GIMP believes it is new here and opens a welcome window.
+            version = re.search(r"\d+\.\d+\.\d+", self.run(["gimp-console", "--version"]).log)
+            gimprc = f'(config-version "{version[0] if version else "3.0.0"}")\n' + GIMPRC
+            if lean:
+                gimprc += f'(plug-in-path "${{gimp_dir}}/plug-ins:{self._lean_plugins()}")\n'
+            (folder / "gimprc").write_text(gimprc)
+        return folder
+
+    def _lean_plugins(self) -> Path:
+        """A folder with only the plug-ins that the cases need: GIMP starts in 2 s, not in 10."""
+        lean = self.base / "lean"
+        lean.mkdir(exist_ok=True)
+        libraries = self.root / "usr" / "lib"
+        for found in libraries.glob("*/gimp/3.*/plug-ins/*"):
+            link = lean / found.name
+            if found.name in LEAN_PLUGINS and not link.is_symlink():
+                link.symlink_to("/" + str(found.relative_to(self.root)))
+        return lean
+
+    def gimp(self, script: str, *, env: dict[str, str] | None = None, timeout_s: float = 150.0):
+        """Run the cases of a script in gimp-console."""
+        config = self.gimp_config()
+        batch = f"import runpy; runpy.run_path('{HERE / script}', run_name='__main__')"
+        command = [
+            "gimp-console", "-i", "-d", "-s", "--batch-interpreter=python-fu-eval",
+            "-b", batch, "--quit",
+        ]  # fmt: skip
+        return self.run(
+            command, env={"GIMP3_DIRECTORY": str(config), **(env or {})}, timeout_s=timeout_s
+        )
+
+    # -- screen ------------------------------------------------------------------------------------
+
+    def start_display(self) -> None:
+        """Xvfb with a window manager, on the first free number."""
+        if self._display is not None:
+            return
+        read, write = os.pipe()
+        self._display = subprocess.Popen(
+            ["Xvfb", "-displayfd", str(write), "-screen", "0", "1400x1000x24", "-nolisten", "tcp"],
+            pass_fds=(write,),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(write)
+        with os.fdopen(read) as pipe:
+            self.display = f":{pipe.readline().strip()}"
+        self._manager = subprocess.Popen(
+            ["openbox"],
+            env={**os.environ, "DISPLAY": self.display},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def xdo(self, *arguments: str) -> str:
+        """Run xdotool on the display."""
+        done = subprocess.run(
+            ["xdotool", *arguments],
+            env={**os.environ, "DISPLAY": self.display},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout.strip()
+
+    def window(self, title: str, timeout_s: float = 60.0) -> str:
+        """Id of the visible window with this title (a pattern); fails when none comes."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            found = self.xdo("search", "--onlyvisible", "--name", title)
+            if found:
+                return found.splitlines()[-1]
+            time.sleep(0.1)
+        self.shot("missing-window")
+        raise AssertionError(f"no window {title!r} within {timeout_s:.0f} s")
+
+    def shot(self, name: str, window: str = "root") -> Path:
+        """A screenshot as PNG."""
+        path = self.shots / f"{self.suite}-{name}.png"
+        subprocess.run(
+            ["import", "-window", window, str(path)],
+            env={**os.environ, "DISPLAY": self.display},
+            check=False,
+        )
+        return path
+
+
+def write_files(files: dict[PurePosixPath, bytes], folder: Path) -> None:
+    """Lay out a plug-in as `wallprint install` does."""
+    for path, content in files.items():
+        place = folder / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if not place.is_file() or place.read_bytes() != content:
+            place.write_bytes(content)
