@@ -26,7 +26,7 @@ from wallprint_protocol.errors import (
     WallprintError,
 )
 
-from ..models import catalog, store
+from ..models import store
 from ..models.folders import models_dir
 from ..terminal import tell
 
@@ -156,13 +156,12 @@ def _devices() -> Iterator[Finding]:
 
 def _networks() -> Iterator[Finding]:
     for spec, state in store.installed():
-        default = spec in catalog.enlargers("faithful")
         title = f"network {spec.name} ({spec.role})"
         cure = f"wallprint models pull {spec.name}"
         if state == store.MISSING:
             yield Finding(WARNING, f"{title} is fetched at its first use", cure)
         elif state == store.READY and not _intact(spec.name):
-            yield Finding(FAULT if default else WARNING, f"{title} is damaged", cure)
+            yield Finding(WARNING, f"{title} is damaged; the next use makes it anew", cure)
         else:
             yield Finding(OK, f"{title}: {state}")
 
