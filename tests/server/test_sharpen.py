@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from wallprint_server.imaging.local import gaussian_blur, inner_mean_3x3, local_max
 from wallprint_server.pipeline.halo import (
     EDGE_SIGMA_PX,
     edge_change,
@@ -14,7 +15,7 @@ from wallprint_server.pipeline.halo import (
     peak_px,
     sigma_for_halo,
 )
-from wallprint_server.pipeline.sharpen import gaussian_blur, sharpen, within_headroom
+from wallprint_server.pipeline.sharpen import sharpen, within_headroom
 
 
 def _edge(sigma: float, low: float = 0.3, high: float = 0.7, width: int = 129) -> torch.Tensor:
@@ -126,3 +127,22 @@ def test_gaussian_keeps_the_mean_and_has_its_sigma() -> None:
     assert float(y.sum()) == pytest.approx(1.0, abs=1e-4)
     t = torch.arange(41) - 20.0
     assert float((y.sum(0) * t**2).sum()) == pytest.approx(4.0, rel=0.01)
+
+
+def test_strips_change_nothing() -> None:
+    x = torch.rand(1, 3, 700, 300, generator=torch.Generator().manual_seed(4))
+    whole = gaussian_blur(x, 1.5)
+    assert torch.allclose(gaussian_blur(x[:, :, :200], 1.5)[:, :, :150], whole[:, :, :150])
+    kernel = torch.exp(-0.5 * (torch.arange(-6, 7) / 1.5) ** 2)
+    kernel = kernel / kernel.sum()
+    inner = torch.nn.functional.conv2d(
+        x.transpose(0, 1), kernel.view(1, 1, 13, 1) * kernel.view(1, 1, 1, 13)
+    ).transpose(0, 1)
+    assert torch.allclose(whole[:, :, 6:-6, 6:-6], inner, atol=1e-6)
+
+
+def test_local_mean_and_maximum() -> None:
+    x = torch.rand(1, 2, 20, 30, generator=torch.Generator().manual_seed(5))
+    pool = torch.nn.functional
+    assert torch.allclose(inner_mean_3x3(x), pool.avg_pool2d(x, 3, 1), atol=1e-6)
+    assert torch.equal(local_max(x, 2), pool.max_pool2d(x, 5, 1, 2))

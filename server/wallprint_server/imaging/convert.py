@@ -81,12 +81,15 @@ def to_bytes(planes: Planes, layout: PixelLayout) -> bytes:
         if layout.alpha == "premul":
             parts = [colour * planes.alpha]
         parts.append(planes.alpha)
-    pixels = torch.cat(parts, 1)[0].permute(1, 2, 0)  # (1, C, H, W) -> (H, W, C)
+    planes_out = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
     if layout.dtype in _FULL_SCALE:
         full = _FULL_SCALE[layout.dtype]
-        pixels = pixels.mul(full).add_(0.5).floor_().clamp_(0.0, full)
-    array = pixels.contiguous().cpu().numpy().astype(_NUMPY[layout.dtype])
-    return array.tobytes()
+        # Never negative, so that cutting the fraction off is the floor.
+        planes_out = planes_out.mul(full).add_(0.5).clamp_(0.0, full)
+        planes_out = planes_out.to(torch.uint8 if layout.dtype == "u8" else torch.uint16)
+    array = planes_out.cpu().numpy().astype(_NUMPY[layout.dtype], copy=False)
+    # (1, C, H, W) -> (H, W, C), on the small samples
+    return np.ascontiguousarray(array[0].transpose(1, 2, 0)).tobytes()
 
 
 def mask_to_plane(

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from wallprint_protocol.errors import Cancelled, OutOfResources
@@ -26,6 +25,7 @@ from wallprint_protocol.request import Request
 
 from ..imaging.color import fill_hidden
 from ..imaging.convert import Planes, mask_to_plane, to_bytes, to_planes
+from ..imaging.local import gaussian_blur, local_max
 from ..imaging.mosaic import Mosaic
 from ..imaging.reach import INK_REACH_PX
 from ..imaging.tiles import Axis, order
@@ -37,7 +37,7 @@ from .guard import guarded
 from .plan import MIN_TILE_PX, Plan, make_plan
 from .repair import Blocking, Luma, estimate_blocking, repair
 from .resample import resample_axis
-from .sharpen import LUMA, gaussian_blur, sharpen
+from .sharpen import LUMA, sharpen
 
 Progress = Callable[[str, int, int, int], None]
 # What a tile may use on a CPU: the server stays under 2.5 GiB with everything else it holds.
@@ -133,7 +133,8 @@ def enhance(
         Cancelled: `should_cancel()`; the result is incomplete.
         WallprintError: with the code that the client gets.
     """
-    return _Job(request, source, selection, result, engine, on_progress, should_cancel).run()
+    with torch.inference_mode():
+        return _Job(request, source, selection, result, engine, on_progress, should_cancel).run()
 
 
 class _Job:
@@ -405,9 +406,7 @@ class _Job:
         ys: tuple[int, int],
     ) -> Tensor:
         """Scale inks down where their sum passes the source's heaviest nearby (1, 4, h, w)."""
-        heaviest = F.max_pool2d(
-            (1.0 - source).sum(1, keepdim=True), 2 * INK_REACH_PX + 1, 1, INK_REACH_PX
-        )
+        heaviest = local_max((1.0 - source).sum(1, keepdim=True), INK_REACH_PX)
         x_axis, y_axis = self.plan.axes
         index_x = _nearest(x_axis, xs, src_x)
         index_y = _nearest(y_axis, ys, src_y)

@@ -118,4 +118,4 @@ def repair(x: Tensor, network: Apply, blend: float) -> Tensor:
         return x + blend * (y - inside)
     change = network(inside) - inside
     mean = change.mean(1, keepdim=True)
-    return x + blend * (mean + (change - mean) * chroma_gate(inside, 1))
+    return x + blend * (mean + (change - mean) * chroma_gate(inside))

@@ -6,30 +6,13 @@ Makes up for what ink and paper take away; it is not a restoration. `halo.py` de
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ..imaging.reach import gaussian_reach
+from ..imaging.local import gaussian_blur
 from .halo import OutputSharpening
 
 # Rec. ITU-R BT.709 luma, on encoded values.
 LUMA = (0.2126, 0.7152, 0.0722)
-
-
-def gaussian_blur(x: Tensor, sigma_px: float) -> Tensor:
-    """Gaussian blur of (1, C, H, W), cut at 4 sigma, border pixels repeated."""
-    radius = gaussian_reach(sigma_px)
-    t = torch.arange(-radius, radius + 1, dtype=torch.float64)
-    kernel = torch.exp(-0.5 * (t / sigma_px) ** 2)
-    kernel = (kernel / kernel.sum()).to(device=x.device, dtype=x.dtype)
-    planes = x.transpose(0, 1)  # (1, C, H, W) -> (C, 1, H, W): each plane on its own
-    planes = F.conv2d(
-        F.pad(planes, (radius, radius, 0, 0), mode="replicate"), kernel.view(1, 1, 1, -1)
-    )
-    planes = F.conv2d(
-        F.pad(planes, (0, 0, radius, radius), mode="replicate"), kernel.view(1, 1, -1, 1)
-    )
-    return planes.transpose(0, 1)
 
 
 def within_headroom(delta: Tensor, headroom: Tensor) -> Tensor:
