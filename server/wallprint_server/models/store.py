@@ -58,11 +58,10 @@ def pull(name: str, on_status: fetch.Status | None = None) -> Path:
     """
     spec = catalog.get(name)
     tell = on_status or (lambda _text: None)
-    if not _needs_conversion(spec):
-        fetch.source_files(spec, wheels_dir(), on_status=tell)
-        return _final_files(spec)[0]
     path = _final_files(spec)[0]
-    if _verified(path, _manifest(spec)) is None:
+    if not _needs_conversion(spec):
+        _contents(spec)  # nothing to do but to verify
+    elif _verified(path, _manifest(spec)) is None:
         _convert(spec, tell)
     return path
 
@@ -143,11 +142,14 @@ def verified_user_file(spec: NetworkSpec) -> bytes:
 
 
 def _state(spec: NetworkSpec) -> str:
-    if _needs_conversion(spec) and _manifest(spec) and _final_files(spec)[0].is_file():
+    if spec.name.startswith(catalog.USER_PREFIX):
         return READY
-    if fetch.installed_at(spec) is not None or spec.name.startswith(catalog.USER_PREFIX):
-        return CONVERTIBLE if _needs_conversion(spec) else READY
-    return CONVERTIBLE if (wheels_dir() / spec.package.wheel).is_file() else MISSING
+    if not _needs_conversion(spec):
+        return READY if fetch.installed_at(spec) is not None else MISSING
+    if _manifest(spec) and _final_files(spec)[0].is_file():
+        return READY
+    here = fetch.installed_at(spec) is not None or (wheels_dir() / spec.package.wheel).is_file()
+    return CONVERTIBLE if here else MISSING
 
 
 def _needs_conversion(spec: NetworkSpec) -> bool:
@@ -157,8 +159,7 @@ def _needs_conversion(spec: NetworkSpec) -> bool:
 def _final_files(spec: NetworkSpec) -> list[Path]:
     if _needs_conversion(spec):
         return [models_dir() / f"{spec.name}.safetensors"]
-    root = fetch.installed_at(spec) or models_dir()
-    return [root / file.path for file in spec.files]
+    return [fetch.OWN_ROOT / file.path for file in spec.files]  # a user's paths are absolute
 
 
 def _contents(spec: NetworkSpec) -> list[bytes]:
