@@ -27,6 +27,7 @@ from wallprint_protocol.errors import (
 )
 
 from .commands import COMMANDS
+from .terminal import sentence
 
 
 class _Parser(argparse.ArgumentParser):
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = make_parser().parse_args(arguments)
         return int(options.run(options))
     except WallprintError as error:
-        return _fail(arguments, error.code, error.message, error.exit_code)
+        return _fail(arguments, error.code, sentence(error), error.exit_code)
     except KeyboardInterrupt:
         return _fail(arguments, "CANCELLED", "Cancelled.", EXIT_CANCELLED)
     except MemoryError:

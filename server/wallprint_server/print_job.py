@@ -112,10 +112,9 @@ class Outcome:
         }
 
     def sentence(self) -> str:
-        """For people."""
-        if self.error is not None or self.size is None:
-            return f"{Path(self.input).name}: {self.error}"
-        width, height = self.size.width, self.size.height
+        """For people; only of a print that was made."""
+        size = self.size or Size(0, 0)
+        width, height = size.width, size.height
         width_cm, height_cm = (px_to_mm(px, self.ppi) / 10 for px in (width, height))
         return (
             f"{self.output}: {width} x {height} px, {width_cm:.1f} x {height_cm:.1f} cm at "

@@ -10,10 +10,11 @@ import time
 from types import FrameType
 from typing import Any
 
+from wallprint_protocol.errors import WallprintError
 from wallprint_protocol.job_run import Progress
 
-# Share of the whole time that a stage begins and ends with; measured roots do not matter here, the
-# bar only has to move. Within "run" the server's own estimate of the time left is shown.
+# Where on the bar a stage begins and ends. Enhancing takes nearly all of the time; what is left of
+# it is the server's own estimate, not the bar's.
 _SPANS = {
     "read": (0.0, 0.0),
     "queued": (0.04, 0.04),
@@ -32,7 +33,7 @@ _WORDS = {
     "download": "receiving",
     "save": "writing the file",
 }
-_PLAIN_EVERY_S = 5.0
+_PLAIN_FIRST_S, _PLAIN_EVERY_S = 1.0, 5.0
 
 
 class Interrupt:
@@ -72,7 +73,7 @@ class ProgressLine:
         self._name = name
         self._bar: Any = None
         self._plain = not quiet and not sys.stderr.isatty()
-        self._said_s = time.monotonic()
+        self._said_s = time.monotonic() - _PLAIN_EVERY_S + _PLAIN_FIRST_S
         self._done = 0.0
         if not quiet and not self._plain:
             from tqdm import tqdm  # type: ignore[import-untyped]
@@ -137,6 +138,13 @@ def duration(seconds: float) -> str:
     if minutes < 90:
         return f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def sentence(error: WallprintError) -> str:
+    """What to tell a person; a bug's own words alone would say nothing to them."""
+    if error.code == "E_INTERNAL" and error.message != error.sentence:
+        return f"{error.sentence} ({error.message})"
+    return error.message
 
 
 def say(text: str, *, quiet: bool = False) -> None:

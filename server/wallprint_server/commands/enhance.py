@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import time
@@ -20,7 +21,7 @@ from ..imaging.formats import format_of
 from ..models import catalog
 from ..print_job import Outcome, PrintOptions, default_name, make_print
 from ..server_access import ServerAccess
-from ..terminal import Interrupt, ProgressLine, say, tell
+from ..terminal import Interrupt, ProgressLine, say, sentence, tell
 
 if TYPE_CHECKING:
     from . import Subparsers
@@ -107,10 +108,14 @@ def run(options: argparse.Namespace) -> int:
         summary = {"prints": maps, "seconds": seconds, "exit_code": exit_code}
         tell(json.dumps(summary if batch else maps[0]))
     if batch:
-        failed = [outcome for outcome in outcomes if outcome.error is not None]
+        failed = [
+            f"\n  not {outcome.input}: {sentence(outcome.error)}"
+            for outcome in outcomes
+            if outcome.error is not None
+        ]
         say(
             f"{len(outcomes) - len(failed)} of {len(options.pictures)} prints made"
-            + "".join(f"\n  not {outcome.sentence()}" for outcome in failed),
+            + "".join(failed),
             quiet=options.quiet and not failed,
         )
     return exit_code
@@ -149,7 +154,7 @@ def _make_all(
 ) -> list[Outcome]:
     """One outcome for each picture that was tried."""
     outcomes: list[Outcome] = []
-    taken: list[Path] = list(options.pictures)
+    made: dict[Path, Path] = {}  # print -> picture
     with ServerAccess(
         options.server,
         on_status=lambda text: say(text, quiet=options.quiet),
@@ -162,13 +167,13 @@ def _make_all(
                     outcome = make_print(
                         picture,
                         print_options,
-                        lambda size, picture=picture: output(picture, size),  # type: ignore[misc]
+                        functools.partial(_next_output, output, made, picture),
                         access.connection,
-                        protected=taken,
+                        protected=options.pictures,
                         on_progress=line.show,
                         should_cancel=interrupt,
                     )
-                taken.append(Path(outcome.output))
+                made[Path(outcome.output)] = picture
             except WallprintError as error:
                 if options.debug:
                     traceback.print_exc()
@@ -182,9 +187,21 @@ def _make_all(
     return outcomes
 
 
+def _next_output(
+    rule: Callable[[Path, Size], Path], made: dict[Path, Path], picture: Path, size: Size
+) -> Path:
+    """Path of a print, if no print of this batch is there."""
+    path = rule(picture, size)
+    if path in made:
+        raise BadInput(
+            f"{path} is the print of {made[path]} already; give {picture} another name or folder."
+        )
+    return path
+
+
 def _report(outcome: Outcome, options: argparse.Namespace) -> None:
     if outcome.error is not None:
-        say(f"wallprint: {outcome.error}")
+        say(f"wallprint: {sentence(outcome.error)}")
         return
     for note in outcome.notes:
         say(f"note: {note}", quiet=options.quiet)
@@ -222,9 +239,9 @@ def _model(name: str) -> str:
     if not name:
         return ""
     if Path(name).suffix or "/" in name:
-        from ..models.user_import import add_user_model
+        from ..models import user_import  # slow to import, and rarely needed
 
-        return add_user_model(Path(name))
+        return user_import.add(Path(name))
     return catalog.get(name).name
 
 
