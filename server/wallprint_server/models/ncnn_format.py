@@ -23,17 +23,10 @@ FLAG_FLOAT16 = 0x01306B47
 ARRAY_KEY = -23300  # keys k <= this hold arrays for parameter id -k - 23300
 
 WITHOUT_WEIGHTS = frozenset(
-    (
-        "Input",
-        "Split",
-        "BinaryOp",
-        "Swish",
-        "Sigmoid",
-        "Concat",
-        "Eltwise",
-        "Interp",
-        "PixelShuffle",
-    )
+    {
+        *("Input", "Split", "Concat", "BinaryOp", "Eltwise", "Swish", "Sigmoid", "Clip"),
+        *("Interp", "PixelShuffle", "Padding", "Pooling"),
+    }
 )
 
 
@@ -106,8 +99,8 @@ def _layer(kind: str, name: str, p: dict[int, int], reader: _Reader) -> Layer | 
     if kind in ("Convolution", "Deconvolution"):
         n_out, kw = p[0], p[1]
         kh = p.get(11, kw)
-        n_in, rest = divmod(p[6], n_out * kh * kw)
-        if rest or n_in < 1:
+        n_in, rest = divmod(p[6], max(1, n_out * kh * kw))
+        if rest or min(n_in, n_out, kh, kw) < 1:
             raise NcnnFormatError(f"{p[6]} weights do not divide by {n_out} x {kh} x {kw}")
         weight = reader.weights(p[6]).reshape(n_out, n_in, kh, kw)
         bias = reader.take(np.dtype("<f4"), n_out) if p.get(5) else None

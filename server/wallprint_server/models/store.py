@@ -214,7 +214,9 @@ def _convert(spec: NetworkSpec, tell: fetch.Status) -> bytes:
     # The stored precision is kept: the file stays small and the values untouched.
     arrays = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
     about = {"name": spec.name, "licence": spec.licence, "source": spec.source}
-    content: bytes = safetensors.numpy.save(arrays, metadata=about)
+    # One entry: of several, safetensors writes the order by chance, and two processes that
+    # convert at once must write the same bytes.
+    content: bytes = safetensors.numpy.save(arrays, metadata={"wallprint": json.dumps(about)})
     try:
         write_network(models_dir(), spec.name, content, {**about, "source": _source(spec)})
         notice = resources.files(__package__) / "notices" / spec.notice
