@@ -74,7 +74,9 @@ def test_tiles_fit_the_memory(scale: float, style: str) -> None:
     source = Size(4000, 3000)
     request = _request(source, Size(round(4000 * scale), round(3000 * scale)), style=style)
     plan = make_plan(request, repair_amount=80, memory_bytes=GIB)
-    assert plan.tile_bytes < (2.1 if style == "enhanced" and scale > 16 else 1.1) * GIB
+    # RRDBNet cannot do without its border of 64 px, whatever memory there is.
+    least = 3.6 if scale > 16 else 1.6
+    assert plan.tile_bytes < (least if style == "enhanced" else 1.1) * GIB
     width, height = plan.window_px
     # Never mostly border: at least a sixth of a window is its own.
     assert min(width, height) > 2 * plan.reach_px + 4

@@ -81,7 +81,7 @@ def cut_axis(axis: Axis, *, tile_px: int, reach: float, blend_px: int = 0) -> li
     border = reach + blend_px * axis.step + 1.0
     # Room for some result pixels of its own, and none that three tiles share: evenly spread
     # windows may lie half as far apart as they could.
-    least = ceil(2 * border + max(8 * max(1.0, axis.step), (4 * blend_px + 4) * axis.step)) + 1
+    least = ceil(2 * border + max(2.0, 8 * axis.step, (4 * blend_px + 4) * axis.step)) + 1
     tile_px = max(tile_px, least)
     if high - low <= tile_px:
         return [Span((low, high), (0, axis.out_px), (0, axis.out_px))]

@@ -22,6 +22,9 @@ CORE_LOW, CORE_HIGH = 0.5 / 255, 1.5 / 255
 # Departure of the source from a local plane at which a network may add detail in full, and below
 # which it may add none: what is as smooth as that is a gradient (or a rounded one), not texture.
 SMOOTH_LOW, SMOOTH_HIGH = 0.25 / 255, 1.0 / 255
+# A result may leave the range of the source around it by this many times that range: enough for
+# any detail that a source pixel can average away, too little for a network that runs away.
+RANGE_SHARE = 1.0
 # Chroma range in the source at which the network may add colour detail in full.
 NEUTRAL_LIMIT = 2 / 255
 
@@ -139,6 +142,9 @@ def _add_detail(
     # At least so many rows that the kernel's reach around them is no large part of the work.
     rows = max(16, STRIP_FLOATS // (x.shape[1] * width * scale * scale))
     texture, chroma = gates
+    highest, lowest = local_max(x, TEXTURE_REACH_PX), -local_max(-x, TEXTURE_REACH_PX)
+    slack = RANGE_SHARE * (highest - lowest)
+    highest, lowest = highest + slack, lowest - slack
     beyond = not torch.equal(x, inside)
     for top in range(0, height, rows):
         bottom = min(height, top + rows)
@@ -156,4 +162,6 @@ def _add_detail(
         if beyond:
             plain = plain_enlarge(x[..., low:high, :], scale)[..., cut, :]
         torch.add(plain, detail, out=strip)
+        torch.minimum(strip, _at_scale(highest[..., top:bottom, :], scale), out=strip)
+        torch.maximum(strip, _at_scale(lowest[..., top:bottom, :], scale), out=strip)
     return y

@@ -158,7 +158,7 @@ class TileCost:
 
     def fitting(self, memory_bytes: float) -> int:
         """The largest source window that fits, by bisection; what it cannot do without, if none."""
-        low, high = ceil(2 * self.reach_px) + 8, 1 << 16
+        low, high = ceil(2 * self.reach_px) + 4, 1 << 16
         while low < high:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if self.memory(middle) <= memory_bytes else (low, middle - 1)
