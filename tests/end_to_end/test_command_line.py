@@ -103,11 +103,11 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 
 
 def _processes_of(state_dir: Path) -> list[int]:
-    """Servers and workers of this state directory."""
+    """Servers and workers of this state directory, or of one in it."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get("WALLPRINT_STATE_DIR") == str(state_dir):
+            if process.environ().get("WALLPRINT_STATE_DIR", "").startswith(str(state_dir)):
                 found.append(process.pid)
         except psutil.Error:
             continue
@@ -300,6 +300,7 @@ def test_embedded_server_is_private_and_ends(shell: Shell, tmp_path: Path) -> No
         shell.run("enhance", "photo.png", "--print", "9cm", "-o", "p.tif", "--server", "embedded")
         assert (shell.folder / "p.tif").exists()
         assert list(folder.iterdir()) == []
+        assert _processes_of(folder) == []
     finally:
         shutil.rmtree(folder)
     with pytest.raises(LinkError):

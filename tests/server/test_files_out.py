@@ -24,6 +24,7 @@ from wallprint_server.imaging.files_in import open_source
 from wallprint_server.imaging.files_out import PrintFile
 from wallprint_server.imaging.formats import check_output
 from wallprint_server.imaging.metadata import Metadata
+from wallprint_server.imaging.tiff_tags import Directory, Entry
 from wallprint_testing.picture_files import icc_profile, random_pixels, read_all, strips
 
 SIZE = Size(41, 29)
@@ -318,6 +319,21 @@ def test_captions_go_from_jpeg_to_tiff_and_back(tmp_path: Path) -> None:
             assert source.metadata.iptc == iptc
 
 
+def test_a_maker_note_too_long_for_jpeg_does_not_cost_the_other_tags(tmp_path: Path) -> None:
+    exif: Directory = {
+        271: Entry(2, 6, b"Maker\0"),
+        34665: {37500: Entry.undefined(bytes(70_000)), 34855: Entry.short(400)},
+    }
+    pixels, meta = random_pixels(SIZE, layout("RGB")), Metadata(exif=exif)
+    notes = write(tmp_path / "a.jpg", pixels, layout("RGB"), metadata=meta)
+    assert notes == ["The camera's maker note is too long for JPEG and was left out."]
+    main, details, _ = exif_of(tmp_path / "a.jpg")
+    assert (main[271], details[34855]) == ("Maker", 400)
+    assert 37500 not in details
+    write(tmp_path / "a.tif", pixels, layout("RGB"), metadata=meta)
+    assert len(exif_of(tmp_path / "a.tif")[1][37500]) == 70_000
+
+
 def test_what_jpeg_and_png_cannot_keep_is_said(tmp_path: Path) -> None:
     pixels = random_pixels(SIZE, layout("RGB"))
     long_xmp = Metadata(xmp=b"<x>" + b"y" * 70_000 + b"</x>")
@@ -448,6 +464,7 @@ from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_size import Rect, Size
 from wallprint_server.imaging import files_out
 from wallprint_server.imaging.metadata import Metadata
+from wallprint_server.imaging.tiff_tags import Directory, Entry
 import os
 try:
     {work}
@@ -492,6 +509,7 @@ from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_size import Rect, Size
 from wallprint_server.imaging.files_out import PrintFile
 from wallprint_server.imaging.metadata import Metadata
+from wallprint_server.imaging.tiff_tags import Directory, Entry
 path, megapixels = sys.argv[1], int(sys.argv[2])
 size = Size(10_000, megapixels * 100)
 strip = bytes(i * 7 % 251 for i in range(10_000)) * 100

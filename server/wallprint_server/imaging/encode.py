@@ -188,17 +188,18 @@ def _png_chunks(metadata: Metadata) -> tuple[bytes, list[str]]:
 
 def _jpeg_segments(metadata: Metadata) -> tuple[bytes, list[str]]:
     """APP1 (EXIF, XMP), APP13 (IPTC), APP2 (profile) in the usual order; and notes."""
+    segments, notes = b"", []
     exif = b"Exif\0\0" + exif_block(metadata.exif)
     details = metadata.exif[EXIF_IFD]
     if len(exif) > _SEGMENT_BYTES and isinstance(details, dict):
         lean = {tag: value for tag, value in details.items() if tag != _MAKER_NOTE}
         exif = b"Exif\0\0" + exif_block({**metadata.exif, EXIF_IFD: lean})
+        notes.append("The camera's maker note is too long for JPEG and was left out.")
     blocks = [("EXIF data", 0xE1, exif)]
     if metadata.xmp:
         blocks.append(("XMP data", 0xE1, b"http://ns.adobe.com/xap/1.0/\0" + metadata.xmp))
     if metadata.iptc:
         blocks.append(("IPTC captions", 0xED, iptc_resources(metadata.iptc)))
-    segments, notes = b"", []
     for name, marker, data in blocks:
         if len(data) <= _SEGMENT_BYTES:
             segments += _segment(marker, data)
