@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from wallprint_protocol.errors import ServerTrouble
@@ -39,8 +40,9 @@ def load(spec: NetworkSpec, tensors: dict[str, Tensor]) -> nn.Module:
             return open_user_network(tensors)[0]
         except ModuleNotFoundError as error:
             raise ServerTrouble(str(error), code="E_MODEL_LOAD") from error
-    module = build(spec)
+    with torch.device("meta"):  # no random weights that are thrown away at once
+        module = build(spec)
     if spec.contrast != 1.0:
         tensors = calmed(tensors, spec.contrast)
-    module.load_state_dict(tensors)
+    module.load_state_dict(tensors, assign=True)
     return module
