@@ -31,7 +31,10 @@ from .terminal import sentence
 
 
 class _Parser(argparse.ArgumentParser):
-    """Raises its complaint instead of printing the usage and leaving."""
+    """Raises its complaint instead of printing the usage and leaving; takes whole names only."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **options})
 
     def error(self, message: str) -> NoReturn:
         message = message[:1].upper() + message[1:]
@@ -63,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
-    logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR)
+    if debug:
+        logging.basicConfig(level=logging.INFO)
     try:
         options = make_parser().parse_args(arguments)
         return int(options.run(options))

@@ -99,6 +99,7 @@ def test_print_size(capsys: pytest.CaptureFixture[str], size: str, words: list[s
         (["--feather", "2"], ["--selection"]),
         (["--server", "nowhere"], ["server.json", "embedded"]),
         (["--colour"], ["--colour", "--help"]),
+        (["--sharp", "none"], ["--sharp", "--help"]),
     ],
 )
 def test_options(
@@ -235,6 +236,12 @@ def test_full_disk_before_any_server_is_asked(sandbox: Path) -> None:
     assert "not enough room" in result.stderr
     assert [p.name for p in sandbox.iterdir()] == ["photo.jpg"]
     assert not Path(os.environ["WALLPRINT_STATE_DIR"]).exists()
+
+
+def test_demo_needs_a_folder_it_can_make(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("file").write_bytes(b"")
+    said = refused(capsys, "-o", "file/out", command="demo")
+    assert "cannot be made (Not a directory)" in said
 
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:

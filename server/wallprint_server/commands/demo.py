@@ -12,14 +12,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wallprint_protocol.errors import EXIT_DONE, NotInstalled
+from wallprint_protocol.errors import EXIT_DONE, BadInput, NotInstalled
 from wallprint_protocol.print_size import Rect, Size
+from wallprint_protocol.request import STYLES
 
 from ..before_after import before_after
-from ..print_job import make_print
+from ..print_job import PrintOptions, make_print
 from ..server_access import ServerAccess
 from ..terminal import Interrupt, ProgressLine, say, tell
-from .enhance import add_job_options, add_print_options, print_options_of
+from .enhance import add_print_options, add_where_options
 
 if TYPE_CHECKING:
     from . import Subparsers
@@ -44,7 +45,8 @@ def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -
     )
     parser.add_argument("-o", dest="output", metavar="FOLDER", type=Path, default=Path("out"))
     add_print_options(parser, DEFAULT_PRINT)
-    add_job_options(parser)
+    add_where_options(parser)
+    parser.add_argument("--style", choices=STYLES, default="faithful", help="enhanced may invent")
     parser.add_argument("--json", action="store_true", help="one summary line on stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress, only errors")
     parser.set_defaults(run=run)
@@ -52,8 +54,15 @@ def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -
 
 def run(options: argparse.Namespace) -> int:
     """Make the demo; the exit code."""
-    print_options = print_options_of(options)
-    options.output.mkdir(parents=True, exist_ok=True)
+    print_options = PrintOptions(
+        options.print_size, ppi=options.ppi, style=options.style, device=options.device
+    )
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(
+            f"The folder {options.output} cannot be made ({error.strerror}); name another with -o."
+        ) from None
     photograph = _save_photograph(options.output / "photograph.jpg")
     target = options.output / "print.tif"
     with (

@@ -56,6 +56,7 @@ def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -
     )
     add_print_options(parser)
     add_job_options(parser)
+    add_where_options(parser)
     parser.add_argument("--json", action="store_true", help="one summary line on stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress, only errors")
     parser.set_defaults(run=run)
@@ -77,7 +78,7 @@ def add_print_options(parser: argparse.ArgumentParser, print_size: str = DEFAULT
 
 
 def add_job_options(parser: argparse.ArgumentParser) -> None:
-    """What decides how the picture is enlarged, and by which server."""
+    """What decides how the picture is enlarged."""
     add = parser.add_argument
     add("--fit", choices=FITS, default="keep", help="keep proportions, crop to fill, or pad")
     add("--style", choices=STYLES, default="faithful", help="enhanced may invent detail")
@@ -86,11 +87,20 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
     add("--deblur", metavar="auto|0..100", type=_amount, help="against blur")
     add("--sharpen", choices=MEDIA, default="matte", help="output sharpening for this paper")
     add("--strength", choices=STRENGTHS, default="standard", help="of the output sharpening")
-    add("--device", choices=DEVICES, default="auto", help="where to compute")
     add("--tile", metavar="auto|N", type=_tile, default=0, help="side of a tile, source px")
-    add("--server", metavar="auto|ADDRESS|embedded", default="auto", help="which server")
     add("--selection", metavar="MASK.png", type=Path, help="enhance only where it is white")
     add("--feather", metavar="MM", type=_number, help="soft edge of the selection on the print")
+
+
+def add_where_options(parser: argparse.ArgumentParser) -> None:
+    """`--device` and `--server`."""
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
+    parser.add_argument(
+        "--server",
+        metavar="auto|ADDRESS|embedded",
+        default="auto",
+        help="the running server or a new one, another, or one for this run only",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
