@@ -29,28 +29,15 @@ from .metadata import (
     iptc_from_resources,
     png_profile,
 )
+from .sniff import kind_of
 from .tiff_source import TiffFacts, premultiplied_source, read_tiff_facts
 from .tiff_tags import Directory, Entry, TagError
 from .vips import vips
 
 MAX_INPUT_PX = 256_000_000
 
-READABLE = "JPEG, PNG, TIFF or WebP"
 _DTYPES = {"uchar": "u8", "ushort": "u16", "float": "f32"}
 _UPRIGHT_BY_ROWS = (1, 2)  # orientations that need no other rows than the one in hand
-
-# What a file really is, by its first bytes, where its name or our reader may mislead.
-_FOREIGN = (
-    (b"%PDF", 0, "a PDF document"),
-    (b"8BPS", 0, "a Photoshop document"),
-    (b"gimp xcf", 0, "a GIMP document"),
-    (b"GIF8", 0, "a GIF picture"),
-    (b"BM", 0, "a BMP picture"),
-    (b"ftyp", 4, "a HEIF or AVIF picture, or a film"),
-    (b"FUJIFILMCCD-RAW", 0, "a camera raw file"),
-    (b"II\x55\x00", 0, "a camera raw file"),
-    (b"PK\x03\x04", 0, "a Krita document or another packed file"),
-)
 
 
 @dataclass(frozen=True)
@@ -127,7 +114,7 @@ def open_source(path: str | os.PathLike[str]) -> Source:
             printed; one sentence with the cure.
     """
     path = Path(path)
-    kind = _kind(path)
+    kind = kind_of(path)
     facts = read_tiff_facts(path) if kind == "tiff" else None
     try:
         image = _open_image(path, kind, None, access="sequential").image
@@ -188,36 +175,6 @@ def open_selection(path: str | os.PathLike[str], size: Size) -> Source:
 
     layout = PixelLayout("GRAY", mask.layout.dtype)
     return Source(mask.path, size, layout, Metadata(), mask.notes, decode_grey)
-
-
-def _kind(path: Path) -> str:
-    """Format by content; refuses what is no picture file before a decoder sees it."""
-    try:
-        if path.is_dir():
-            raise BadInput(f"{path} is a folder; name a picture file.")
-        with path.open("rb") as file:
-            head = file.read(64)
-    except FileNotFoundError:
-        raise BadInput(f"{path} does not exist; check the name.") from None
-    except PermissionError:
-        raise BadInput(f"{path} may not be read; check its permissions.") from None
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror}); copy it again.") from None
-    if not head:
-        raise BadInput(f"{path.name} is empty (0 bytes); copy it again from where it came from.")
-    if head.startswith(b"\xff\xd8\xff"):
-        return "jpeg"
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "png"
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "webp"
-    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "tiff"
-    what = next((name for sign, at, name in _FOREIGN if head[at:].startswith(sign)), "")
-    raise BadInput(
-        f"{path.name} is {what or 'not a picture, whatever its name says'}; "
-        f"export the picture as {READABLE} and use that."
-    )
 
 
 def _open_image(path: Path, kind: str, facts: TiffFacts | None, *, access: str) -> _Decoded:
