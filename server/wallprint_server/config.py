@@ -57,7 +57,6 @@ class ServerConfig:
         login_s: time for the login.
         cancel_patience_s: a worker that does not leave a cancelled job for so long is killed.
         window_bytes: pixels under way per job and direction.
-        spool_memory_bytes: pixel files up to this total live in memory, others on disk.
         pipeline: `module:function` that does the work (signature: pipeline.enhance.enhance).
         engine: `module:class` called with the device's name, kept for the following jobs.
     """
@@ -75,7 +74,6 @@ class ServerConfig:
     login_s: float = 5.0
     cancel_patience_s: float = 120.0
     window_bytes: int = WINDOW_BYTES
-    spool_memory_bytes: int = 1 << 30
     pipeline: str = "wallprint_server.pipeline.enhance:enhance"
     engine: str = "wallprint_server.models.engine:Engine"
     limits: Limits = field(default_factory=Limits)

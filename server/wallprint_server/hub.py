@@ -44,6 +44,7 @@ class Peer:
         login: "new", "challenged", "in", or "ignored" after it broke the rules.
         nonce: of the client and of the server, during the login.
         client: what it says about itself.
+        checksums: whether it wants them in the result's tiles.
         malformed: messages that were none.
         heard_s: when anything last came in, on the monotonic clock.
         pinged_s: when it was last asked for a sign of life.
@@ -54,6 +55,7 @@ class Peer:
     login: str = "new"
     nonce: tuple[bytes, bytes] = (b"", b"")
     client: dict[str, Any] = field(default_factory=dict)
+    checksums: bool = False
     malformed: int = 0
     since_s: float = field(default_factory=time.monotonic)
     heard_s: float = field(default_factory=time.monotonic)
@@ -84,7 +86,7 @@ class Hub:
         self._models = models
         self._peers: dict[bytes, Peer] = {}
         self._jobs = JobTable()
-        self._room = SpoolRoom(config.state_dir, config.spool_memory_bytes)
+        self._room = SpoolRoom(config.state_dir)
         self._running: Job | None = None
         self._abandoned_s: float | None = None  # since when the worker finishes a dead job's tile
         self._device = self._device_kind = ""
@@ -214,7 +216,7 @@ class Hub:
                     "server_version": wallprint_protocol.__version__,
                 },
             )
-        peer.client = hello.client
+        peer.client, peer.checksums = hello.client, "crc" in hello.caps
         peer.nonce = (hello.nonce, secrets.token_bytes(32))
         peer.login = "challenged"
         proof = wire.proof(self._info.key, b"S", *peer.nonce)
@@ -264,7 +266,7 @@ class Hub:
             "device": self._device,
             "clients": sum(peer.login == "in" for peer in self._peers.values()),
             "jobs": {state: states.count(state) for state in sorted(set(states))},
-            "spool_memory_bytes": self._room.memory_used,
+            "spool_bytes": self._room.used_bytes,
             "log": self._info.log,
         }
 
@@ -478,10 +480,11 @@ class Hub:
                 if index is None or peer is None:
                     break
                 rect = job.grid.rect(index)
-                pixels = job.result.read(rect)
+                pixels = job.result.view(rect)
+                fields = wire.tile_fields(index, rect, pixels, checksum=peer.checksums)
                 job.down.spend(len(pixels))
                 job.next_tile += 1
-                tile = messages.OutTile(j=job.j, **wire.tile_fields(index, rect, pixels))
+                tile = messages.OutTile(j=job.j, **fields)
                 self._send(peer, tile)
             if job.state == "sending" and job.next_tile == len(job.grid):
                 self._finish(job)

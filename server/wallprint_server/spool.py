@@ -8,6 +8,7 @@ ENOSPC halfway. A file has no name: whatever happens, nothing stays on the disk.
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import tempfile
 from pathlib import Path
@@ -24,37 +25,56 @@ _ZEROS_BYTES = 1 << 20
 class Spool:
     """One picture in one nameless file."""
 
-    def __init__(self, raster: Raster, room: SpoolRoom, memory_bytes: int) -> None:
+    def __init__(self, raster: Raster, room: SpoolRoom) -> None:
         self.raster = raster
         self._room = room
-        self._memory_bytes = memory_bytes
 
     def write(self, rect: Rect, pixels: Buffer) -> None:
         """Put a tile in place."""
         self.raster.write(rect, pixels)
 
-    def read(self, rect: Rect) -> bytearray:
-        """Fetch a tile."""
-        return self.raster.read(rect)
+    def view(self, rect: Rect) -> memoryview:
+        """A tile for sending, of a whole number of rows or a part of one, without a copy.
+
+        The file's pages are mapped for as long as the view lives: sending from them spares a copy
+        into fresh memory (0.14 s of 400 MB), and only what is under way counts as memory.
+        """
+        raster = self.raster
+        pixel = raster.bytes_per_pixel
+        start = (rect.y * raster.size.width + rect.x) * pixel
+        length = rect.size.pixels * pixel
+        if rect.width != raster.size.width and rect.height != 1:
+            raise ValueError(f"{rect} is not contiguous in {raster.size}")
+        aligned = start - start % mmap.ALLOCATIONGRANULARITY
+        pages = mmap.mmap(
+            raster.fd,
+            start - aligned + length,
+            flags=mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0),
+            prot=mmap.PROT_READ,
+            offset=aligned,
+        )
+        return memoryview(pages)[start - aligned :]
 
     def close(self) -> None:
         """Give the room back (the worker's own descriptor keeps what it still works on)."""
         os.close(self.raster.fd)
-        self._room.memory_used -= self._memory_bytes
+        self._room.used_bytes -= self.raster.nbytes
 
 
 class SpoolRoom:
-    """Makes spool files; those that fit a budget in memory, the others in the state directory.
+    """Makes spool files in one directory.
+
+    Files on disk, although the pixels are wanted back in seconds: a file that is unlinked before
+    the system writes it out never reaches the disk, and filling one took 0.09 s for 400 MB, a
+    memfd 0.23 s (4 KiB pages). A job larger than memory is no special case either.
 
     Args:
-        directory: where files on disk are made, mode 0700.
-        memory_bytes: budget of all files in memory together.
+        directory: mode 0700.
     """
 
-    def __init__(self, directory: Path, memory_bytes: int) -> None:
+    def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._memory_bytes = memory_bytes
-        self.memory_used = 0
+        self.used_bytes = 0
 
     def make(self, size: Size, bytes_per_pixel: int) -> Spool:
         """A file with room for the whole picture.
@@ -63,27 +83,14 @@ class SpoolRoom:
             OutOfResources: E_DISK_FULL.
         """
         needed = size.pixels * bytes_per_pixel
-        if self._fits_memory(needed):
-            try:
-                spool = self._reserve(os.memfd_create("wallprint-spool"), size, bytes_per_pixel)
-            except OutOfResources:
-                pass  # less memory than it seemed: the disk may do
-            else:
-                self.memory_used += needed
-                return Spool(spool, self, needed)
         try:
             descriptor, path = tempfile.mkstemp(prefix="spool-", dir=self._directory)
         except OSError as error:
             raise _no_room(error, needed, self._directory) from None
         os.unlink(path)
-        return Spool(self._reserve(descriptor, size, bytes_per_pixel), self, 0)
-
-    def _fits_memory(self, needed: int) -> bool:
-        return (
-            hasattr(os, "memfd_create")
-            and self.memory_used + needed <= self._memory_bytes
-            and needed <= available_memory_bytes() // 4
-        )
+        spool = Spool(self._reserve(descriptor, size, bytes_per_pixel), self)
+        self.used_bytes += needed
+        return spool
 
     def _reserve(self, descriptor: int, size: Size, bytes_per_pixel: int) -> Raster:
         raster = Raster(descriptor, size, bytes_per_pixel)
@@ -103,18 +110,6 @@ def reserve(descriptor: int, nbytes: int) -> None:
     zeros = bytes(_ZEROS_BYTES)  # macOS has no posix_fallocate
     for offset in range(0, nbytes, _ZEROS_BYTES):
         os.pwrite(descriptor, zeros[: nbytes - offset], offset)
-
-
-def available_memory_bytes() -> int:
-    """Memory that can be taken without swapping; 0 when the system does not say."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) << 10
-    except (OSError, ValueError, IndexError):
-        pass
-    return 0
 
 
 def _no_room(error: OSError, needed: int, directory: Path) -> OutOfResources:

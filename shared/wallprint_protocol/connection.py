@@ -25,7 +25,7 @@ from .errors import (
     from_code,
 )
 
-CAPABILITIES = ("icc", "cmyk", "f16")
+CAPABILITIES = ("icc", "cmyk", "f16", "crc")
 CONNECT_TIMEOUT_S = 2.0
 LOGIN_TIMEOUT_S = 5.0
 REQUEST_TIMEOUT_S = 10.0
@@ -45,11 +45,20 @@ class Connection:
         server_state: "warming" or "ready".
         max_chunk_bytes: the largest tile that both sides take.
         limits: what the server announced.
+        checksums: whether tiles carry one in both directions.
     """
 
-    def __init__(self, info: ConnectionInfo, *, editor: str = "", editor_version: str = "") -> None:
+    def __init__(
+        self,
+        info: ConnectionInfo,
+        *,
+        editor: str = "",
+        editor_version: str = "",
+        checksums: bool = False,
+    ) -> None:
         """Connect and log in; see `client.connect`."""
         self.info = info
+        self.checksums = checksums
         self.server_state = "warming"
         self.max_chunk_bytes = wire.MAX_CHUNK_BYTES
         self.limits: dict[str, Any] = {}
@@ -224,7 +233,7 @@ class Connection:
                 "python": platform.python_version(),
                 "pid": os.getpid(),
             },
-            caps=CAPABILITIES,
+            caps=CAPABILITIES if self.checksums else tuple(c for c in CAPABILITIES if c != "crc"),
             max_chunk=wire.MAX_CHUNK_BYTES,
         )
         challenge = self.request(hello, messages.Challenge, LOGIN_TIMEOUT_S)

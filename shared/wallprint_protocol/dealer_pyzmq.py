@@ -1,7 +1,9 @@
 """The client's socket on libzmq. The only file of this package that imports zmq.
 
 By default libzmq reconnects silently under a new identity, so that messages would go out with no
-login; here it must not, and a socket monitor reports the end of the connection (protocol.md 1.3).
+login; here it must not, and a socket monitor reports the end of the connection. RECONNECT_IVL=-1
+and IMMEDIATE=1 would do that too, but both throw away what had been received and not yet read when
+the connection ended, a server's last words for one; a reconnect in 24 days keeps them.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from .dealer import Buffer, LinkClosed, LinkProtocol, LinkRefused, LinkTimeout, 
 from .wire import HIGH_WATER_MARK, MAX_MESSAGE_BYTES
 
 _MAX_FRAMES = 2
+_NEVER_MS = 2**31 - 1
 _FAILED = (
     zmq.EVENT_HANDSHAKE_FAILED_AUTH
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
@@ -34,8 +37,7 @@ class PyzmqDealer:
         self._socket = self._context.socket(zmq.DEALER)
         for option, value in (
             (zmq.LINGER, 0),
-            (zmq.IMMEDIATE, 1),
-            (zmq.RECONNECT_IVL, -1),
+            (zmq.RECONNECT_IVL, _NEVER_MS),
             (zmq.HEARTBEAT_IVL, 0),
             (zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES),
             (zmq.SNDHWM, HIGH_WATER_MARK),
@@ -43,6 +45,10 @@ class PyzmqDealer:
         ):
             self._socket.setsockopt(option, value)
         self._monitor = self._socket.get_monitor_socket(_EVENTS)
+        self._pollers = {flag: zmq.Poller() for flag in (zmq.POLLIN, zmq.POLLOUT)}
+        for flag, poller in self._pollers.items():
+            poller.register(self._socket, flag)
+            poller.register(self._monitor, zmq.POLLIN)
         self._gone = False
 
     def connect(self, endpoint: str, *, user: bytes, password: bytes, timeout_s: float) -> None:
@@ -122,10 +128,7 @@ class PyzmqDealer:
 
     def _watch(self, direction: int, timeout_s: float) -> None:
         """Wait until the socket is ready or the connection has ended."""
-        poller = zmq.Poller()
-        poller.register(self._socket, direction)
-        poller.register(self._monitor, zmq.POLLIN)
-        ready = dict(poller.poll(max(0, int(timeout_s * 1000)) + 1))
+        ready = dict(self._pollers[direction].poll(max(0, int(timeout_s * 1000)) + 1))
         if self._monitor in ready:
             event = self._next_event(0)
             self._gone = self._gone or bool(event and event & (_GONE | _FAILED))

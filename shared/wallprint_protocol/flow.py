@@ -131,8 +131,8 @@ def check_tile(tile: AnyTile, grid: Grid, bytes_per_pixel: int) -> Rect:
 
 
 def intact(tile: AnyTile) -> bool:
-    """Whether the checksum fits the payload."""
-    return zlib.crc32(tile.payload or b"") == tile.crc
+    """Whether the checksum, if there is one, fits the payload."""
+    return tile.crc is None or zlib.crc32(tile.payload or b"") == tile.crc
 
 
 class TileSet:

@@ -222,7 +222,7 @@ class JobRun:
                 self._turn()
             self._turn(wait_s=0.0)
             self._up.spend(len(pixels))
-            fields = wire.tile_fields(index, rect, pixels)
+            fields = wire.tile_fields(index, rect, pixels, checksum=self._link.checksums)
             self._link.send(messages.Tile(j=self._job, plane=plane.number, **fields))
             self._show(replace(self._shown, done=min(sent, self._shown.total)))
 

@@ -338,7 +338,7 @@ class Tile(Message):
     w: Px
     h: Px
     n: TileBytes
-    crc: Annotated[int, _U32, "zlib.crc32 of the payload"]
+    crc: Optional[Annotated[int, _U32, "zlib.crc32 of the payload"]] = None
     enc: Annotated[str, Text(("raw",)), "encoding"] = "raw"
     plane: Annotated[int, _U8, "0 pixels, 1 selection"] = 0
     payload: Optional[Buffer] = None
@@ -357,7 +357,7 @@ class OutTile(Message):
     w: Px
     h: Px
     n: TileBytes
-    crc: Annotated[int, _U32, "zlib.crc32 of the payload"]
+    crc: Optional[Annotated[int, _U32, "zlib.crc32 of the payload"]] = None
     enc: Annotated[str, Text(("raw",)), "encoding"] = "raw"
     payload: Optional[Buffer] = None
 

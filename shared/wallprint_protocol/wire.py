@@ -25,6 +25,8 @@ from .messages import (
     Buffer,
     JobOpen,
     Kind,
+    ListOf,
+    Mapping,
     Message,
 )
 from .print_size import Rect
@@ -34,6 +36,7 @@ MAX_CHUNK_BYTES = 4 << 20
 MAX_MESSAGE_BYTES = MAX_CHUNK_BYTES + MAX_HEADER_BYTES
 HIGH_WATER_MARK = 8704  # messages; protocol.md 2.5: credit keeps every queue below it
 _MAX_DEPTH = 16
+_PLAIN = (int, str, bytes)  # cannot be wrong, and nearly all of what travels
 _LIMITS = {
     "max_str_len": 4096,
     "max_bin_len": 8192,
@@ -56,7 +59,9 @@ def encode(message: Message) -> list[Buffer]:
         if value is not None:
             header[name] = kind.dump(value)
     payload = getattr(message, "payload", None)
-    frames: list[Buffer] = [pack(header)]
+    # Only maps and lists can hold what no kind has looked at; tiles are spared the second look.
+    free = any(isinstance(kind, (Mapping, ListOf)) for _, kind, _ in schema(type(message)))
+    frames: list[Buffer] = [pack(header) if free else msgpack.packb(header)]
     if payload is not None:
         frames.append(payload)
     _check_frame_count(type(message), len(frames), None)
@@ -162,14 +167,16 @@ def _check_values(value: Any, depth: int) -> None:
         for key, item in value.items():
             if not isinstance(key, str):
                 raise ProtocolError("a map key is not a string")
-            _check_values(item, depth + 1)
+            if type(item) not in _PLAIN:
+                _check_values(item, depth + 1)
     elif isinstance(value, list):
         for item in value:
-            _check_values(item, depth + 1)
+            if type(item) not in _PLAIN:
+                _check_values(item, depth + 1)
     elif isinstance(value, float):
         if not isfinite(value):
             raise ProtocolError("NaN and infinities are not allowed")
-    elif value is not None and not isinstance(value, (bool, int, str, bytes)):
+    elif value is not None and not isinstance(value, (bool, *_PLAIN)):
         raise ProtocolError(f"{type(value).__name__} is not allowed")
 
 
@@ -204,8 +211,14 @@ def schema(cls: type[Message]) -> tuple[tuple[str, Kind, bool], ...]:
     return _schemas[cls]
 
 
-def tile_fields(index: int, rect: Rect, payload: Buffer) -> dict[str, Any]:
-    """The fields that describe a tile's place, length and checksum."""
+def tile_fields(
+    index: int, rect: Rect, payload: Buffer, *, checksum: bool = False
+) -> dict[str, Any]:
+    """The fields that describe a tile's place, length and, if wanted, checksum.
+
+    Within one computer nothing damages a tile that would not damage the pixels themselves, and a
+    checksum costs each side as much time as the transfer (benchmarks/wire.py).
+    """
     return {
         "s": index,
         "x": rect.x,
@@ -213,7 +226,7 @@ def tile_fields(index: int, rect: Rect, payload: Buffer) -> dict[str, Any]:
         "w": rect.width,
         "h": rect.height,
         "n": len(payload),
-        "crc": zlib.crc32(payload),
+        "crc": zlib.crc32(payload) if checksum else None,
         "payload": payload,
     }
 

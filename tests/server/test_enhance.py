@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from wallprint_protocol import flow, messages, wire
+from wallprint_protocol.connection import Connection
 from wallprint_protocol.errors import (
     BadInput,
     Cancelled,
@@ -203,7 +204,7 @@ def test_cancel_is_acknowledged_at_once_in_every_state(server, where, size):
             blocker.join()
         wait_until(lambda: not busy(server), 1)
         assert connection.status()["jobs"] == {}
-        assert connection.status()["spool_memory_bytes"] == 0
+        assert connection.status()["spool_bytes"] == 0
         again = Picture(20, 20)  # the connection is as good as new
         again.enhance(connection)
         assert again.result == again.expected()
@@ -306,8 +307,8 @@ def test_incomplete_commit_names_the_missing_tiles_and_does_not_end_the_job(serv
 def test_damaged_upload_is_sent_again(server, monkeypatch):
     original, damaged = wire.tile_fields, []
 
-    def damage(index, rect, payload):
-        fields = original(index, rect, payload)
+    def damage(index, rect, payload, checksum):
+        fields = original(index, rect, payload, checksum=checksum)
         if index == 1 and not damaged:
             damaged.append(index)
             fields["crc"] ^= 1
@@ -315,7 +316,7 @@ def test_damaged_upload_is_sent_again(server, monkeypatch):
 
     monkeypatch.setattr(wire, "tile_fields", damage)
     picture = Picture(900, 1000)
-    with server.connect() as connection:
+    with Connection(server.info(), checksums=True) as connection:
         picture.enhance(connection)
     assert damaged
     assert picture.result == picture.expected()
@@ -324,7 +325,7 @@ def test_damaged_upload_is_sent_again(server, monkeypatch):
 
 def test_constant_damage_ends_the_job_with_its_code(server, monkeypatch):
     original = wire.tile_fields
-    monkeypatch.setattr(wire, "tile_fields", lambda *a: {**original(*a), "crc": 1})
+    monkeypatch.setattr(wire, "tile_fields", lambda *a, checksum: {**original(*a), "crc": 1})
     with server.connect() as connection:
         with pytest.raises(ServerTrouble) as caught:
             Picture(900, 2000).enhance(connection)
@@ -332,9 +333,15 @@ def test_constant_damage_ends_the_job_with_its_code(server, monkeypatch):
 
 
 def test_damaged_download_is_never_written(server, monkeypatch):
-    monkeypatch.setattr(flow, "intact", lambda tile: tile.s != 1)
+    original = flow.intact
+
+    def intact(tile):
+        assert tile.crc is not None  # the server sends what the client has asked for
+        return original(tile) and tile.s != 1
+
+    monkeypatch.setattr(flow, "intact", intact)
     picture = Picture(900, 1000)
-    with server.connect() as connection:
+    with Connection(server.info(), checksums=True) as connection:
         with pytest.raises(ServerTrouble) as caught:
             picture.enhance(connection)
         assert caught.value.code == "E_CRC"
@@ -501,7 +508,7 @@ def test_client_that_is_killed_frees_the_worker(server, number):
         wait_until(lambda: not busy(server), 1.0)
     status = server.status()
     assert status["jobs"] == {}
-    assert status["spool_memory_bytes"] == 0
+    assert status["spool_bytes"] == 0
     wait_until(lambda: server.status()["clients"] == 1, 1.0)  # the one that asks
 
 

@@ -43,7 +43,7 @@ def opening(
 
 @pytest.fixture
 def room(tmp_path):
-    return SpoolRoom(tmp_path, 1 << 20)
+    return SpoolRoom(tmp_path)
 
 
 @pytest.fixture
@@ -120,24 +120,28 @@ def test_a_good_job_is_opened_and_closed_without_a_trace(room, tmp_path):
     job = opened(room)
     assert job.grid.size == Size(80, 60)
     assert job.need_bytes == 40 * 30 * 3
-    assert room.memory_used == 40 * 30 * 3 + 80 * 60 * 3
+    assert room.used_bytes == 40 * 30 * 3 + 80 * 60 * 3
     assert list(tmp_path.iterdir()) == []
     job.close()
-    assert room.memory_used == 0
+    assert room.used_bytes == 0
     assert set(os.listdir("/proc/self/fd")) == before
 
 
-def test_files_over_the_memory_budget_are_on_disk_and_reserved(tmp_path):
-    room = SpoolRoom(tmp_path, 1000)
-    small, large = room.make(Size(10, 10), 4), room.make(Size(100, 100), 4)
-    assert room.memory_used == 400
-    assert os.readlink(f"/proc/self/fd/{small.raster.fd}").startswith("/memfd:")
-    assert os.readlink(f"/proc/self/fd/{large.raster.fd}").startswith(str(tmp_path))
-    for s, size in ((small, 400), (large, 40_000)):
-        status = os.fstat(s.raster.fd)
-        assert (status.st_size, status.st_nlink) == (size, 0)
-        assert status.st_blocks * 512 >= size
-        s.close()
+def test_files_have_no_name_and_all_their_blocks(room):
+    made = room.make(Size(100, 100), 4)
+    status = os.fstat(made.raster.fd)
+    assert (status.st_size, status.st_nlink) == (40_000, 0)
+    assert status.st_blocks * 512 >= 40_000
+    made.close()
+
+
+def test_reserving_without_posix_fallocate_allocates_too(room, monkeypatch):
+    monkeypatch.delattr(os, "posix_fallocate")
+    made = room.make(Size(1000, 1100), 4)
+    status = os.fstat(made.raster.fd)
+    assert status.st_size == 4_400_000
+    assert status.st_blocks * 512 >= 4_400_000
+    made.close()
 
 
 def test_full_disk_is_told_before_work_starts(tmp_path, monkeypatch):
@@ -147,7 +151,7 @@ def test_full_disk_is_told_before_work_starts(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "posix_fallocate", full)
     before = set(os.listdir("/proc/self/fd"))
     with pytest.raises(OutOfResources, match="MB are needed") as caught:
-        opened(SpoolRoom(tmp_path, 0))
+        opened(SpoolRoom(tmp_path))
     assert caught.value.code == "E_DISK_FULL"
     assert set(os.listdir("/proc/self/fd")) == before
     assert list(tmp_path.iterdir()) == []
@@ -157,7 +161,7 @@ def tile_of(job, index, number=0, **change) -> Tile:
     p = job.planes[number]
     rect = p.grid.rect(index)
     payload = os.urandom(rect.size.pixels * p.bytes_per_pixel)
-    tile = Tile(j=job.j, plane=number, **wire.tile_fields(index, rect, payload))
+    tile = Tile(j=job.j, plane=number, **wire.tile_fields(index, rect, payload, checksum=True))
     return dataclasses.replace(tile, **change)
 
 
@@ -175,7 +179,7 @@ def test_illegal_tiles_are_refused_and_write_nothing(room, change):
         job.take(tile_of(job, 0, **change))
     assert caught.value.code == "E_BAD_FIELD"
     assert job.held().held == 0
-    assert job.planes[0].spool.read(Rect(0, 0, 40, 30)) == bytes(3600)
+    assert job.planes[0].spool.raster.read(Rect(0, 0, 40, 30)) == bytes(3600)
     job.close()
 
 
@@ -195,7 +199,7 @@ def test_tiles_land_where_they_belong_in_any_order(room):
     assert job.held().complete
     assert job.need_bytes == 0
     for plane, pixels in zip(job.planes, expected, strict=True):
-        assert plane.spool.read(Rect(0, 0, 40, 30)) == pixels
+        assert plane.spool.raster.read(Rect(0, 0, 40, 30)) == pixels
     job.close()
 
 
@@ -276,7 +280,7 @@ def test_clients_take_turns_and_places_are_told(room):
     assert order == [a[0], b[0], a[2], b[1]]
     for job in table:
         table.remove(job)
-    assert room.memory_used == 0
+    assert room.used_bytes == 0
 
 
 def test_other_clients_jobs_do_not_exist(room):

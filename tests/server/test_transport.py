@@ -184,6 +184,40 @@ def test_door_stays_shut_when_the_gatekeeper_is_dead(state_dir):
         (state_dir / "t.sock").unlink(missing_ok=True)
 
 
+def test_last_words_are_heard_although_the_server_is_gone(state_dir):
+    tested = Transport(f"ipc://{state_dir}/t.sock", GATE, lambda: True)
+    gone = threading.Event()
+
+    def serve():
+        while True:
+            tested.wait(0.01)
+            message = tested.receive()
+            if message:
+                for number in range(5):
+                    tested.send(message[0], [b"word %d" % number])
+                tested.close()
+                gone.set()
+                return
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    peer = PyzmqDealer()
+    peer.connect(f"ipc://{state_dir}/t.sock", user=USER, password=GATE, timeout_s=2)
+    peer.send([b"hi"], timeout_s=1)
+    gone.wait(5)
+    thread.join()
+    time.sleep(0.1)  # everything, the end included, is there before the first look
+    assert [bytes(peer.receive(timeout_s=1)[0]) for _ in range(5)] == [
+        b"word %d" % number for number in range(5)
+    ]
+    with pytest.raises(LinkClosed):
+        peer.receive(timeout_s=1)
+    with pytest.raises(LinkClosed):
+        peer.send([b"hi"], timeout_s=1)
+    peer.close()
+    (state_dir / "t.sock").unlink(missing_ok=True)
+
+
 @pytest.mark.parametrize("verdict", [True, False])
 def test_self_test_notices_a_wrong_gatekeeper(state_dir, monkeypatch, verdict):
     """One that lets everybody in, one that lets nobody in."""
