@@ -21,11 +21,11 @@ def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -
     parser = subparsers.add_parser(
         "models",
         parents=list(parents),
-        help="list the networks; `models pull NAME` makes one ready",
-        description="Lists the networks. `models pull NAME` fetches, verifies and converts one.",
+        help="list the networks; `models pull NAME ...` makes some ready",
+        description="Lists the networks. `models pull NAME ...` fetches, verifies and converts.",
     )
     parser.add_argument("action", nargs="?", choices=["pull"])
-    parser.add_argument("name", nargs="?", metavar="NAME")
+    parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--json", action="store_true", help="one line on stdout")
     parser.set_defaults(run=run)
 
@@ -33,11 +33,12 @@ def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -
 def run(options: argparse.Namespace) -> int:
     """List, or pull one."""
     if options.action == "pull":
-        if options.name is None:
+        if not options.names:
             raise BadInput("`wallprint models pull` needs a name; `wallprint models` lists them.")
-        path = store.pull(options.name, say)
-        summary = {"name": options.name, "path": str(path)}
-        tell(json.dumps(summary) if options.json else f"{options.name} is ready: {path}")
+        for name in options.names:
+            path = store.pull(name, say)
+            summary = {"name": name, "path": str(path)}
+            tell(json.dumps(summary) if options.json else f"{name} is ready: {path}")
         return EXIT_DONE
     rows = [
         {
