@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Entry point that GIMP 3 starts: registers the two "for print" procedures.
 
-The folder is self-contained: beside the plug-in's own package lie `wallprint_protocol` and, under
-`vendor`, msgpack's pure-Python files, both put there by `wallprint install gimp`.
+The folder is self-contained: `wallprint_protocol` and msgpack's pure-Python files lie under
+`vendor`, put there by `wallprint install gimp`.
 """
 
 import sys

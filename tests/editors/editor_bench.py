@@ -119,6 +119,8 @@ class Bench:
         try:
             log, _ = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
+            if self.display:
+                self.shot("timeout")
             process.kill()
             log, _ = process.communicate()
             log += f"\nkilled after {timeout_s:.0f} s"
@@ -158,6 +160,8 @@ class Bench:
     def close(self) -> None:
         """End everything that was started and remove the folder."""
         self.stop_server()
+        with contextlib.suppress(OSError):  # the mount point that entering the tree made
+            (self.root / self.base.relative_to("/")).rmdir()
         for process in (self._manager, self._display):
             if process is not None:
                 process.kill()
@@ -201,6 +205,37 @@ class Bench:
         return self.run(
             command, env={"GIMP3_DIRECTORY": str(config), **(env or {})}, timeout_s=timeout_s
         )
+
+    def krita(self, script: str, *, env: dict[str, str] | None = None, timeout_s: float = 240.0):
+        """Run the cases of a script in Krita; a home that has been used once starts in 3 s."""
+        self.start_display()
+        home = self.base / "krita"
+        warm = editor_trees.cache_folder() / f"krita-home-{self.root.name}"
+        if warm.is_dir() and not home.exists():
+            shutil.copytree(warm, home, symlinks=True)
+        data, config, run = home / "data", home / "config", home / "run"
+        for folder in (data / "krita", config, run):
+            folder.mkdir(parents=True, exist_ok=True)
+        run.chmod(0o700)
+        write_files(bundle.krita_files(), data / "krita")
+        (config / "kritarc").write_text("[python]\nenable_wallprint_krita=true\n")
+        inside = {
+            "XDG_DATA_HOME": str(data),
+            "XDG_CONFIG_HOME": str(config),
+            "XDG_CACHE_HOME": str(home / "cache"),
+            "XDG_RUNTIME_DIR": str(run),
+            "WALLPRINT_KRITA_SCRIPT": str(HERE / script),
+            "WALLPRINT_TEST_HERE": str(HERE),
+            **(env or {}),
+        }
+        outcome = self.run(["krita", "--nosplash"], env=inside, timeout_s=timeout_s)
+        if outcome.returncode == 0 and not warm.is_dir():
+            part = warm.with_name(f"{warm.name}.{os.getpid()}")
+            shutil.copytree(home, part, symlinks=True, ignore=shutil.ignore_patterns("pykrita"))
+            with contextlib.suppress(OSError):  # another run was first
+                part.rename(warm)
+            shutil.rmtree(part, ignore_errors=True)
+        return outcome
 
     # -- screen ------------------------------------------------------------------------------------
 

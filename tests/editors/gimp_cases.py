@@ -14,7 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PLUGIN = Path(os.environ["GIMP3_DIRECTORY"]) / "plug-ins" / "wallprint-gimp"
-sys.path[:0] = [str(HERE), str(PLUGIN), str(PLUGIN / "vendor")]
+sys.path[:0] = [str(HERE), str(PLUGIN / "vendor")]
 
 import gi
 

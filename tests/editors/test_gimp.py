@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import ast
-from pathlib import Path
-
 import pytest
+from editor_cases import case_names
 
 SCRIPT = "gimp_cases.py"
-
-
-def case_names(script):
-    tree = ast.parse((Path(__file__).parent / script).read_text())
-    functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
-    return [name.removeprefix("case_") for name in functions if name.startswith("case_")]
 
 
 @pytest.fixture(scope="session")

@@ -63,7 +63,8 @@ def krita_files() -> Files:
 
 
 def _common(root: Path, folder: PurePosixPath) -> Files:
-    files = _tree(Path(wallprint_protocol.__file__).parent, folder / "wallprint_protocol")
+    own = Path(wallprint_protocol.__file__).parent
+    files = _tree(own, folder / "vendor" / "wallprint_protocol")
     files |= _msgpack(folder / "vendor")
     for language, mo in catalogues.compile_all(root / "shared" / "po").items():
         files[folder / "locale" / language / "LC_MESSAGES" / f"{DOMAIN}.mo"] = mo

@@ -1,0 +1,223 @@
+"""What Krita sees: two actions, their menus, and the progress window of a running job."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import traceback
+from dataclasses import asdict, fields
+
+from krita import Extension, Krita
+
+from wallprint_protocol.errors import Cancelled, WallprintError
+from wallprint_protocol.print_plan import Settings
+
+from .qt import QMenu, QMessageBox, QProgressDialog, QTimer
+from .texts import N_, _
+
+ENHANCE, SHARPEN = "wallprint_enhance", "wallprint_sharpen_selection"
+_GROUP = "wallprint"
+_TEST_SCRIPT = "WALLPRINT_KRITA_SCRIPT"
+_PHASES = {
+    "upload": N_("Sending the layer"),
+    "queued": N_("Waiting: {count} jobs before this one"),
+    "load": N_("Loading the network"),
+    "run": N_("Enlarging, tile {done} of {total}"),
+    "encode": N_("Packing the result"),
+    "download": N_("Receiving the print"),
+}
+
+
+def register() -> None:
+    """Make the extension known to Krita."""
+    krita = Krita.instance()
+    krita.addExtension(WallprintExtension(krita))
+
+
+class WallprintExtension(Extension):
+    """Both commands; at most one job at a time in this Krita."""
+
+    def __init__(self, parent):
+        super().__init__(parent)
+        self.running = None  # what is under way: keeps the job alive
+        self.last_error = None
+
+    def setup(self):
+        """Nothing to do before there is a window."""
+
+    def createActions(self, window):
+        """Tools > Scripts, and Image or Filter."""
+        main_window = window.qwindow()  # lives longer than `window` itself
+        for name, text, neighbour, command in (
+            (ENHANCE, _("Enhance for Wall Print…"), "imagesize", self.ask_enhance),
+            (SHARPEN, _("Sharpen Selection for Print…"), "filter_apply_again", self.ask_sharpen),
+        ):
+            action = window.createAction(name, text, "tools/scripts")
+            action.triggered.connect(command)
+            # The menus of a window are built after this call.
+            QTimer.singleShot(0, lambda a=action, n=neighbour: _add_beside(main_window, n, a))
+        script = os.environ.pop(_TEST_SCRIPT, None)
+        if script:  # the tests' way in
+            QTimer.singleShot(500, lambda: runpy.run_path(script, {"extension": self}))
+
+    # -- commands ----------------------------------------------------------------------------------
+
+    def ask_enhance(self):
+        """Dialog, then the job."""
+        from .dialog import EnhanceDialog
+
+        self._ask(EnhanceDialog, self.enhance)
+
+    def ask_sharpen(self):
+        """Dialog, then the job."""
+        from .dialog import SharpenDialog
+
+        self._ask(SharpenDialog, self.sharpen)
+
+    def _ask(self, kind, start):
+        if self.running is not None:
+            _tell(_("A print is being made; wait for it or cancel it first."))
+            return
+        try:
+            self.dialog = kind(load_settings(), _main_window())
+        except (WallprintError, ValueError) as error:
+            _tell(explain(error))
+            return
+        # Modeless: Krita stays usable, and no event loop runs inside another.
+        self.dialog.accepted.connect(lambda: self._accepted(start))
+        self.dialog.show()
+
+    def _accepted(self, start):
+        settings = self.dialog.settings()
+        save_settings(settings)
+        start(settings, *self.dialog.extra())
+
+    def enhance(self, settings: Settings):
+        """Start Enhance for Wall Print with these settings."""
+        from .run import Enhance
+
+        self._start(lambda: Enhance(settings, self._progress, self._end))
+
+    def sharpen(self, settings: Settings, print_long_side_mm: float = 0.0):
+        """Start Sharpen Selection for Print."""
+        from .run import Sharpen
+
+        self._start(lambda: Sharpen(settings, print_long_side_mm, self._progress, self._end))
+
+    # -- the running job ---------------------------------------------------------------------------
+
+    def _start(self, make):
+        self.last_error = None
+        try:
+            self.running = make()
+        except (WallprintError, ValueError) as error:
+            self.last_error = error
+            _tell(explain(error))
+            return
+        except Exception as error:
+            traceback.print_exc()
+            self.last_error = error
+            _tell(f"{type(error).__name__}: {error}")
+            return
+        window = QProgressDialog(_("Starting…"), _("Cancel"), 0, 0, _main_window())
+        window.setWindowTitle(_("Enhancing for the print"))
+        window.setMinimumDuration(0)
+        window.setMinimumWidth(380)
+        window.setAutoClose(False)
+        window.setAutoReset(False)
+        window.canceled.connect(self._cancel)
+        window.show()
+        self.window = window
+
+    def _cancel(self):
+        if self.running is not None:
+            self.running.job.cancel()
+            self.window.setLabelText(_("Cancelling…"))
+
+    def _progress(self, news):
+        if isinstance(news, str):
+            self.window.setLabelText(_(news))
+            return
+        if self.window.wasCanceled():
+            return
+        text = _(_PHASES.get(news.phase, news.phase)).format(
+            done=news.done, total=news.total, count=news.queue_pos
+        )
+        if not news.responding:
+            text = _("The server is not responding; waiting.")
+        elif news.eta_s is not None:
+            text += "\n" + time_left(news.eta_s)
+        self.window.setLabelText(text)
+        self.window.setMaximum(news.total)
+        self.window.setValue(min(news.done, news.total))
+
+    def _end(self, _result, error):
+        self.window.canceled.disconnect(self._cancel)
+        self.window.close()
+        self.running, self.last_error = None, error
+        if error is None:
+            _message(_("The print is there. Undo takes it back in the steps Krita keeps."))
+        elif not isinstance(error, Cancelled):
+            _tell(explain(error))
+
+
+def time_left(seconds: float) -> str:
+    """As "about 40 s left"."""
+    if seconds < 90:
+        return _("about {count} s left").format(count=round(seconds))
+    return _("about {count} min left").format(count=round(seconds / 60))
+
+
+def explain(error: Exception) -> str:
+    """The code's sentence in the user's language, then the particulars."""
+    if not isinstance(error, WallprintError):
+        return str(error)
+    sentence = _(error.sentence)
+    if error.code == "BAD_INPUT" or error.message in ("", error.sentence):
+        return error.message or sentence
+    return f"{sentence}\n{error.message}"
+
+
+def load_settings() -> Settings:
+    """What the dialog last held; the defaults when that cannot be read."""
+    try:
+        values = json.loads(Krita.instance().readSetting(_GROUP, "settings", "{}"))
+        known = {field.name for field in fields(Settings)}
+        return Settings(**{k: v for k, v in values.items() if k in known})
+    except (ValueError, TypeError, AttributeError):
+        return Settings()
+
+
+def save_settings(settings: Settings) -> None:
+    """Remember."""
+    Krita.instance().writeSetting(_GROUP, "settings", json.dumps(asdict(settings)))
+
+
+def _main_window():
+    window = Krita.instance().activeWindow()
+    return window.qwindow() if window else None
+
+
+def _add_beside(main_window, neighbour, action):
+    """Put the action into the menu that holds Krita's own `neighbour` (menus have no names)."""
+    known = Krita.instance().action(neighbour)
+    for menu in main_window.findChildren(QMenu):
+        if known is not None and known in menu.actions():
+            menu.addAction(action)
+            return
+
+
+def _tell(text):
+    """A message box that does not stop Krita's event loop."""
+    box = QMessageBox(QMessageBox.Icon.Warning, _("Wall Print"), text, parent=_main_window())
+    box.setModal(False)
+    box.show()
+    _tell.kept = box
+
+
+def _message(text):
+    window = Krita.instance().activeWindow()
+    view = window.activeView() if window else None
+    if view is not None:
+        view.showFloatingMessage(text, Krita.instance().icon("dialog-ok"), 3000, 1)

@@ -1,0 +1,174 @@
+"""The spot: a small part of the print, computed by the server, before and after.
+
+The server gets the layer and a window of it; the pixels are those of the full run. "Before" is the
+same spot with an empty selection, which the server enlarges plainly. For the screen a node outside
+the document converts: Krita's own colour management.
+"""
+
+from __future__ import annotations
+
+from krita import Krita
+
+from wallprint_protocol import client
+from wallprint_protocol.errors import Cancelled, WallprintError
+from wallprint_protocol.pixels import PixelLayout
+from wallprint_protocol.print_plan import layer_job, spot
+from wallprint_protocol.print_size import Size
+from wallprint_protocol.request import Request
+
+from . import pixels, run
+from .job import BlockReader, BlockWriter, Job
+from .qt import QHBoxLayout, QLabel, QPainter, QPixmap, Qt, QVBoxLayout, QWidget
+from .texts import _
+
+_SPOT = Size(400, 220)
+_THUMB_PX = 140
+_MASK = PixelLayout("GRAY", "u8")
+
+
+class _Clickable(QLabel):
+    """A label that reports clicks, drags and the space bar as fractions of its picture."""
+
+    def __init__(self, on_point):
+        super().__init__()
+        self._on_point = on_point
+        self.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+
+    def mousePressEvent(self, event):
+        """A click."""
+        self._report(event.pos())
+
+    def mouseMoveEvent(self, event):
+        """A drag."""
+        self._report(event.pos())
+
+    def _report(self, position):
+        picture = self.pixmap()
+        if picture is not None and picture.width():
+            x, y = position.x() / picture.width(), position.y() / picture.height()
+            self._on_point(min(1.0, max(0.0, x)), min(1.0, max(0.0, y)))
+
+
+class Preview(QWidget):
+    """Thumbnail to choose the spot, the spot with a movable split, a line of text.
+
+    Args:
+        document: Krita's.
+        settings: gives the dialog's present values.
+    """
+
+    def __init__(self, document, settings):
+        super().__init__()
+        self._document, self._get_settings = document, settings
+        self._plan = self._settings = self._pictures = self._job = None
+        self._split = 0.5
+        self._thumb = _Clickable(self.compute)
+        image = document.thumbnail(_THUMB_PX, _THUMB_PX)
+        self._thumb.setPixmap(QPixmap.fromImage(image))
+        self._thumb.setAccessibleName(_("Choose the spot"))
+        self._spot = _Clickable(self._move_split)
+        self._spot.setMinimumSize(_SPOT.width, _SPOT.height)
+        self._text = QLabel(_("Click into the small picture to see a spot of the print at 1:1."))
+        self._text.setWordWrap(True)
+        row = QHBoxLayout()
+        row.addWidget(self._thumb, 0, Qt.AlignmentFlag.AlignTop)
+        row.addWidget(self._spot, 1)
+        column = QVBoxLayout(self)
+        column.addLayout(row)
+        column.addWidget(self._text)
+
+    def changed(self, plan, settings) -> None:
+        """Values have changed: what is shown no longer holds."""
+        if (plan, settings) == (self._plan, self._settings):
+            return
+        self._plan, self._settings = plan, settings
+        self.stop()
+        if self._pictures is not None:
+            self._pictures = None
+            self._spot.clear()
+            self._text.setText(_("Values have changed; click to see the spot again."))
+
+    def stop(self) -> None:
+        """End a running job."""
+        if self._job is not None:
+            self._job.cancel()
+
+    def compute(self, x: float, y: float) -> None:
+        """Have the spot around this point of the picture made."""
+        if self._plan is None or (self._job is not None and self._job.running):
+            return
+        plan, settings = self._plan, self._settings
+        try:
+            source = run.active_source(settings)
+            part = spot(layer_job(plan, source.rect), (x, y), _SPOT)
+            nodes = [pixels.empty_node(self._document, "spot", source.space) for _both in "ba"]
+        except (WallprintError, ValueError) as error:
+            self._text.setText(str(error))
+            return
+        self._text.setText(_("Computing the spot…"))
+        self._job = Job(
+            lambda job: self._work(job, source, part, nodes, plan, settings),
+            lambda _news: None,
+            lambda _result, error: self._end(part, nodes, error),
+        )
+
+    def _work(self, job, source, part, nodes, plan, settings):
+        """In the job's thread: before, then after."""
+        size = Size(source.rect.width, source.rect.height)
+        layout = source.space.layout
+        with job.connect(Krita.instance().version()) as link:
+            for node, plain in zip(nodes, (True, False)):
+                selected = settings.source == "selection"
+                read_mask = None
+                if plain:
+                    read_mask = lambda rect: bytes(rect.width * rect.height)  # noqa: E731
+                elif selected:
+                    fetch = pixels.selection_reader(source.selection, source.rect)
+                    read_mask = BlockReader(job.main, fetch, size, 1)
+                request = Request.build(
+                    size,
+                    layout,
+                    part.placement,
+                    selection=_MASK if read_mask else None,
+                    **settings.job_options(plan),
+                )
+                writer = BlockWriter(job.main, node, 0, 0)
+                reader = BlockReader(job.main, source.read, size, layout.bytes_per_pixel)
+                client.enhance(
+                    request, reader, writer, read_selection=read_mask, connection=link,
+                    **job.options(),
+                )  # fmt: skip
+                writer.flush()
+
+    def _end(self, part, nodes, error) -> None:
+        if isinstance(error, Cancelled):
+            return
+        if error is not None:
+            self._text.setText(str(error))
+            return
+        out, inner = part.placement.out, part.inner
+        self._pictures = [
+            QPixmap.fromImage(node.thumbnail(out.width, out.height)).copy(
+                inner.x, inner.y, inner.width, inner.height
+            )
+            for node in nodes
+        ]
+        self._text.setText(_("Left: plainly enlarged. Right: the print. Drag the line."))
+        self._show()
+
+    def _move_split(self, x: float, _y: float) -> None:
+        self._split = x
+        self._show()
+
+    def _show(self) -> None:
+        if self._pictures is None:
+            return
+        before, after = self._pictures
+        middle = round(after.width() * self._split)
+        joined = QPixmap(after)
+        painter = QPainter(joined)
+        painter.drawPixmap(0, 0, before, 0, 0, middle, after.height())
+        painter.setPen(Qt.GlobalColor.white)
+        painter.drawLine(middle, 0, middle, after.height())
+        painter.end()
+        self._spot.setPixmap(joined)

@@ -1,0 +1,260 @@
+"""The two commands: read the node, have it enhanced, put the result into the document.
+
+Results stream into a node that is not in the document yet; the document changes only when the
+whole result is there. Krita keeps two steps for "image scaled, layer added"; writing into a present
+layer would be none at all, so that is never done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from krita import Krita
+
+from wallprint_protocol import client, forecast
+from wallprint_protocol.errors import BadInput
+from wallprint_protocol.pixels import PixelLayout
+from wallprint_protocol.print_plan import (
+    LayerJob,
+    Plan,
+    Settings,
+    canvas_geometry,
+    layer_job,
+    make_plan,
+    same_size,
+    sharpen_options,
+)
+from wallprint_protocol.print_size import Rect, Size
+from wallprint_protocol.request import Request
+
+from . import pixels
+from .job import BlockReader, BlockWriter, Job, cropped
+from .texts import _
+
+_SHARPEN_REACH_PX = 160  # around the selection: more than deblurring and sharpening look at
+_MASK = PixelLayout("GRAY", "u8")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is enlarged.
+
+    Attributes:
+        document: of Krita.
+        node: the active layer; the result goes above it.
+        space: colour space of the bytes.
+        rect: where they lie on the canvas.
+        read: reads them, in the main thread.
+        selection: Krita's, or None.
+    """
+
+    document: object
+    node: object
+    space: pixels.Space
+    rect: Rect
+    read: pixels.Read
+    selection: object
+
+
+def canvas_of(document) -> Size:
+    """Width and height."""
+    return Size(document.width(), document.height())
+
+
+def active_source(settings: Settings) -> Source:
+    """The active document's source.
+
+    Raises:
+        BadInput: there is none, or it cannot be used.
+    """
+    document = Krita.instance().activeDocument()
+    node = document.activeNode() if document else None
+    if node is None:
+        raise BadInput(_("No document is open; open a picture first."))
+    if node.type().endswith("mask"):
+        raise BadInput(_("A mask is selected; select the layer itself."))
+    selection = document.selection()
+    if settings.source == "selection" and selection is None:
+        raise BadInput(_("Nothing is selected; make a selection or choose the whole layer."))
+    if settings.source == "visible":
+        whole = Rect(0, 0, document.width(), document.height())
+        space, read = pixels.space_of(document), pixels.document_reader(document)
+        return Source(document, node, space, whole, read, selection)
+    rect = pixels.rect_of(node)
+    space, read = pixels.space_of(node), pixels.node_reader(node, rect)
+    return Source(document, node, space, rect, read, selection)
+
+
+class Enhance:
+    """Enhance for Wall Print, started at once; `on_end(result, error)` follows."""
+
+    def __init__(self, settings: Settings, on_progress, on_end) -> None:
+        self._settings = settings
+        self._source = source = active_source(settings)
+        self._plan = make_plan(canvas_of(source.document), settings)
+        self._job_geometry = layer_job(self._plan, source.rect)
+        self._request = build_request(source, self._job_geometry, self._plan, settings)
+        self._on_end = on_end
+        name = _("{name} for print").format(
+            name=_("Visible") if settings.source == "visible" else source.node.name()
+        )
+        self._target = source.document
+        if settings.result == "new-image":
+            self._target = _empty_document(source, self._plan, name)
+        self._new = pixels.empty_node(self._target, name, source.space)
+        self.job = Job(self._work, on_progress, self._end)
+
+    def _work(self, job: Job) -> client.Result:
+        """In the job's thread."""
+        source, request = self._source, self._request
+        size = request.source
+        reader = BlockReader(job.main, source.read, size, request.layout.bytes_per_pixel)
+        read_mask = None
+        if request.selection is not None:
+            fetch = pixels.selection_reader(source.selection, source.rect)
+            read_mask = BlockReader(job.main, fetch, size, 1)
+        writer = BlockWriter(job.main, self._new, *self._job_geometry.offset)
+        with job.connect(Krita.instance().version()) as link:
+            result = client.enhance(
+                request, reader, writer, read_selection=read_mask, connection=link,
+                **job.options(),
+            )  # fmt: skip
+        writer.flush()
+        return result
+
+    def _end(self, result, error) -> None:
+        if error is None:
+            try:
+                self._finish()
+                forecast.remember(self._settings, self._request.source, result.ms)
+            except Exception as problem:
+                error = problem
+        if error is not None and self._target is not self._source.document:
+            self._target.setModified(False)
+            self._target.close()
+        self._on_end(result, error)
+
+    def _finish(self) -> None:
+        source, plan, document = self._source, self._plan, self._target
+        if document is not source.document:
+            root = document.rootNode()
+            for filled in root.childNodes():
+                filled.remove()
+            root.addChildNode(self._new, None)
+            document.refreshProjection()
+            Krita.instance().activeWindow().addView(document)
+            return
+        if canvas_of(document) != plan.canvas or source.node.parentNode() is None:
+            raise BadInput(
+                _("The document was resized or the layer removed meanwhile; nothing was changed.")
+            )
+        if source.node.type() != "grouplayer" and self._settings.source != "visible":
+            self._new.setOpacity(source.node.opacity())
+            self._new.setBlendingMode(source.node.blendingMode())
+        scaled, (x, y) = canvas_geometry(plan)
+        ppi = round(plan.ppi)
+        document.scaleImage(scaled.width, scaled.height, ppi, ppi, "Bicubic")
+        document.waitForDone()
+        if (x, y) != (0, 0) or scaled != plan.out:
+            document.resizeImage(-x, -y, plan.out.width, plan.out.height)
+            document.waitForDone()
+        source.node.parentNode().addChildNode(self._new, source.node)
+        document.setActiveNode(self._new)
+        document.refreshProjection()
+
+
+def build_request(source: Source, job: LayerJob, plan: Plan, settings: Settings) -> Request:
+    """The whole job for the server."""
+    return Request.build(
+        Size(source.rect.width, source.rect.height),
+        source.space.layout,
+        job.placement,
+        selection=_MASK if settings.source == "selection" else None,
+        **settings.job_options(plan),
+    )
+
+
+def _empty_document(source: Source, plan: Plan, name: str):
+    """A document of the print's size in the source's colour space; nobody sees it yet."""
+    space = source.space
+    return Krita.instance().createDocument(
+        plan.out.width,
+        plan.out.height,
+        name,
+        space.model,
+        space.depth,
+        space.profile,
+        float(round(plan.ppi)),
+    )
+
+
+class Sharpen:
+    """Sharpen Selection for Print: a sharpened copy of the layer above it; one undo step."""
+
+    def __init__(self, settings: Settings, print_long_side_mm: float, on_progress, on_end) -> None:
+        self._on_end = on_end
+        self._source = source = active_source(Settings())
+        if source.selection is None:
+            raise BadInput(_("Nothing is selected; select what is to be sharpened."))
+        if source.node.type() != "paintlayer":
+            raise BadInput(_("Only paint layers can be sharpened; convert the layer first."))
+        canvas = canvas_of(source.document)
+        if not print_long_side_mm:
+            long_px = max(canvas.width, canvas.height)
+            print_long_side_mm = long_px * 25.4 / source.document.resolution()
+        options = sharpen_options(canvas, settings, print_long_side_mm)
+        feather_px = options["feather_mm"] * options["ppi"] / 25.4
+        self._region = self._selected_region(_SHARPEN_REACH_PX + 4 * feather_px)
+        self._inner = self._selected_region(4 * feather_px)
+        self._request = Request.build(
+            self._region.size,
+            source.space.layout,
+            same_size(self._region.size),
+            selection=_MASK,
+            **options,
+        )
+        self._new = source.node.duplicate()
+        self._new.setName(_("{name} sharpened").format(name=source.node.name()))
+        self.job = Job(self._work, on_progress, self._end)
+
+    def _selected_region(self, margin_px: float) -> Rect:
+        """The part of the layer that the selection and a margin around it cover."""
+        chosen, own = self._source.selection, self._source.rect
+        margin = round(margin_px)
+        left = max(own.x, chosen.x() - margin)
+        top = max(own.y, chosen.y() - margin)
+        right = min(own.x + own.width, chosen.x() + chosen.width() + margin)
+        bottom = min(own.y + own.height, chosen.y() + chosen.height() + margin)
+        if right <= left or bottom <= top:
+            raise BadInput(_("The selection lies outside the layer; select a part of it."))
+        return Rect(left, top, right - left, bottom - top)
+
+    def _work(self, job: Job) -> client.Result:
+        source, request, region = self._source, self._request, self._region
+        own = pixels.node_reader(source.node, region)
+        mask = pixels.selection_reader(source.selection, region)
+        writer = BlockWriter(job.main, self._new, region.x, region.y)
+        pixel_bytes = request.layout.bytes_per_pixel
+        inner = self._inner  # beyond it the copy keeps its very bits
+        inner = Rect(inner.x - region.x, inner.y - region.y, inner.width, inner.height)
+        with job.connect(Krita.instance().version()) as link:
+            result = client.enhance(
+                request,
+                BlockReader(job.main, own, region.size, pixel_bytes),
+                cropped(writer, pixel_bytes, inner),
+                read_selection=BlockReader(job.main, mask, region.size, 1),
+                connection=link,
+                **job.options(),
+            )
+        writer.flush()
+        return result
+
+    def _end(self, result, error) -> None:
+        if error is None:
+            parent = self._source.node.parentNode()
+            if parent is None:
+                error = BadInput(_("The layer was removed meanwhile; nothing was changed."))
+            else:
+                parent.addChildNode(self._new, self._source.node)
+                self._source.document.refreshProjection()
+        self._on_end(result, error)
