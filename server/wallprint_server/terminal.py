@@ -72,19 +72,10 @@ class ProgressLine:
         """`name` of the picture; `quiet` shows nothing."""
         self._name = name
         self._bar: Any = None
-        self._plain = not quiet and not sys.stderr.isatty()
+        on_terminal = sys.stderr.isatty()
+        self._drawn, self._plain = on_terminal and not quiet, not on_terminal and not quiet
         self._said_s = time.monotonic() - _PLAIN_EVERY_S + _PLAIN_FIRST_S
         self._done = 0.0
-        if not quiet and not self._plain:
-            from tqdm import tqdm  # type: ignore[import-untyped]
-
-            self._bar = tqdm(
-                total=100.0,
-                bar_format="{desc} |{bar:30}| {percentage:3.0f} %{postfix}",
-                leave=False,
-                dynamic_ncols=True,
-                file=sys.stderr,
-            )
 
     def show(self, progress: Progress) -> None:
         """Show where the job is."""
@@ -92,7 +83,9 @@ class ProgressLine:
         share = progress.done / progress.total if progress.total else 0.0
         self._done = max(self._done, low + (high - low) * share)
         stage, detail = self._words(progress)
-        if self._bar is not None:
+        if self._drawn:
+            # Not before the first progress: what is said until then has the line to itself.
+            self._bar = self._bar or _bar()
             self._bar.set_description_str(f"{self._name}: {stage}", refresh=False)
             self._bar.set_postfix_str(detail, refresh=False)
             self._bar.n = round(100 * self._done, 1)
@@ -128,6 +121,19 @@ class ProgressLine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _bar() -> Any:
+    """A tqdm bar of 100 parts."""
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    return tqdm(
+        total=100.0,
+        bar_format="{desc} |{bar:30}| {percentage:3.0f} %{postfix}",
+        leave=False,
+        dynamic_ncols=True,
+        file=sys.stderr,
+    )
 
 
 def duration(seconds: float) -> str:
