@@ -226,20 +226,21 @@ def place(source: Size, box: Size, fit: str = "keep") -> Placement:
     if fit not in FITS:
         raise PrintSizeError(f"Unknown fit {fit!r}; use one of {', '.join(FITS)}.")
     sw, sh = source.width, source.height
-    wide = box.width * sh <= box.height * sw  # width is the limiting side
     whole = Window(0.0, 0.0, float(sw), float(sh))
     if fit == "crop":
-        if wide:  # height is filled exactly, the sides are cut
+        if box.width * sh <= box.height * sw:  # height is filled exactly, the sides are cut
             part = box.width * sh / box.height
             window = Window((sw - part) / 2, 0.0, part, float(sh))
         else:
             part = box.height * sw / box.width
             window = Window(0.0, (sh - part) / 2, float(sw), part)
         return Placement(box, window, Rect(0, 0, box.width, box.height))
-    if wide:
-        inner = Size(box.width, max(1, _round(box.width * sh, sw)))
-    else:
-        inner = Size(max(1, _round(box.height * sw, sh)), box.height)
+    # Either side may be the exact one. Compared after rounding, so that a box which was made from
+    # one length is filled exactly.
+    by_width = Size(box.width, max(1, _round(box.width * sh, sw)))
+    by_height = Size(max(1, _round(box.height * sw, sh)), box.height)
+    fitting = [s for s in (by_width, by_height) if s.width <= box.width and s.height <= box.height]
+    inner = max(fitting, key=lambda s: s.pixels)
     if fit == "keep":
         return Placement(inner, whole, Rect(0, 0, inner.width, inner.height))
     left, top = (box.width - inner.width) // 2, (box.height - inner.height) // 2
