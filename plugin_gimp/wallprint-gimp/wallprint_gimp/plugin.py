@@ -269,7 +269,7 @@ def _add_distance(procedure):
 def _add_finish(procedure):
     procedure.add_double_argument(
         "feather",
-        _("Fe_ather (mm)"),
+        _("Feat_her (mm)"),
         _("Soft edge of the selection, on paper"),
         0.0,
         1000.0,
@@ -277,4 +277,4 @@ def _add_finish(procedure):
         _RW,
     )
     _add_choice(procedure, "medium", _("_Medium"), _("Output sharpening for this paper"))
-    _add_choice(procedure, "strength", _("Strengt_h"), None)
+    _add_choice(procedure, "strength", _("Stre_ngth"), None)

@@ -26,6 +26,7 @@ from wallprint_protocol.errors import (
     WallprintError,
 )
 
+from ..install import plugins
 from ..models import store
 from ..models.folders import models_dir
 from ..terminal import tell
@@ -223,6 +224,12 @@ def _launcher() -> Iterator[Finding]:
         yield Finding(OK, f"the editors start the server with: {' '.join(argv)}")
 
 
+def _editors() -> Iterator[Finding]:
+    for editor in plugins.EDITORS:
+        for in_order, what, cure in plugins.check(editor):
+            yield Finding(OK if in_order else WARNING, f"{editor}: {what}", cure)
+
+
 def _room() -> Iterator[Finding]:
     state = endpoint.state_dir()
     existing = next(path for path in (state, *state.parents) if path.exists())
@@ -250,5 +257,6 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _state_directory,
     _server,
     _launcher,
+    _editors,
     _room,
 )

@@ -6,7 +6,7 @@ A folder that exists is an editor that has run here; without any, the plain pack
 
 from __future__ import annotations
 
-import configparser
+import json
 import os
 import re
 import shutil
@@ -15,6 +15,8 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from wallprint_protocol import endpoint
 
 from . import bundle
 
@@ -179,6 +181,20 @@ def uninstall(target: Target, *, dry_run: bool = False, keep_enabled: bool = Fal
     return [f"Removed {len(names)} files from {target.folder}."]
 
 
+def write_launcher() -> str:
+    """Tell the editors how this installation's server is started; they rarely have its PATH."""
+    directory = endpoint.state_dir()
+    endpoint.make_private(directory)
+    path = directory / endpoint.LAUNCHER_FILE
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    argv = [sys.executable, "-m", "wallprint_server.cli"]
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump({"argv": argv}, file)
+    os.replace(temporary, path)
+    return f"The editors start the server with: {' '.join(argv)}"
+
+
 def _mark(target: Target) -> Path:
     inner = bundle.GIMP_FOLDER if target.editor == "gimp" else f"pykrita/{bundle.KRITA_FOLDER}"
     return target.folder / inner / _MARK
@@ -209,12 +225,23 @@ def _set_enabled(config: Path, *, enabled: bool) -> None:
 
 def is_enabled(config: Path) -> bool:
     """Whether Krita will load the plug-in."""
-    parser = configparser.ConfigParser(strict=False, interpolation=None, allow_no_value=True)
-    try:
-        parser.read_string("[]\n" + config.read_text("utf-8"))
-    except (OSError, configparser.Error):
-        return False
-    return parser.get("python", _ENABLE, fallback="false") == "true"
+    text = config.read_text("utf-8") if config.is_file() else ""
+    section = ""
+    for line in text.splitlines():
+        if line.startswith("["):
+            section = line
+        elif section == "[python]" and line == f"{_ENABLE}=true":
+            return True
+    return False
+
+
+def _stale(target: Target) -> bool:
+    """Whether any file differs from what would be installed now."""
+    for path, content in _files(target.editor).items():
+        place = target.folder / path
+        if not place.is_file() or place.read_bytes() != content:
+            return True
+    return False
 
 
 def package(folder: Path) -> list[Path]:
@@ -252,16 +279,12 @@ def check(editor: str) -> list[tuple[bool, str, str]]:
         place = f"{target.packaging}: {target.folder}"
         mark = _mark(target)
         cure = f"wallprint install {editor}"
-        if not mark.is_file():
+        home = target.folder.parent if editor == "gimp" else target.folder
+        if not home.is_dir():
+            results.append((True, "has never run here", ""))
+        elif not mark.is_file():
             results.append((False, f"plug-in is not in {place}", cure))
-            continue
-        stale = [
-            path
-            for path, content in _files(editor).items()
-            if not (target.folder / path).is_file()
-            or (target.folder / path).read_bytes() != content
-        ]
-        if stale:
+        elif _stale(target):
             results.append((False, f"plug-in in {place} is of another version", cure))
         elif target.krita_config and not is_enabled(target.krita_config):
             results.append((False, f"plug-in in {place} is switched off", cure))

@@ -1,0 +1,84 @@
+"""The German catalogue is complete, and its texts can be used where the English ones are."""
+
+from __future__ import annotations
+
+import ast
+import gettext
+import io
+import re
+import string
+from pathlib import Path
+
+from wallprint_protocol.errors import CODES
+from wallprint_server.install import catalogues
+
+ROOT = Path(__file__).parents[2]
+GERMAN = catalogues.read_po((ROOT / "shared" / "po" / "de.po").read_text("utf-8"))
+SOURCES = [
+    *(ROOT / "plugin_gimp").rglob("*.py"),
+    *(ROOT / "plugin_krita").rglob("*.py"),
+]
+
+
+def texts(path):
+    """Every text that the file marks for translation."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+            continue
+        if node.func.id in ("_", "N_") and node.args and isinstance(node.args[0], ast.Constant):
+            yield node.args[0].value
+
+
+def all_texts():
+    found = {text for path in SOURCES for text in texts(path)}
+    found |= {info.sentence for info in CODES.values()}
+    return found
+
+
+def fields(text):
+    return sorted(name for _, name, _, _ in string.Formatter().parse(text) if name)
+
+
+def test_every_text_is_translated():
+    missing = sorted(all_texts() - set(GERMAN))
+    assert not missing, "\n".join(missing)
+
+
+def test_no_text_is_left_over():
+    left = sorted(set(GERMAN) - all_texts() - {"", "Starting the wallprint server ..."})
+    assert not left, "\n".join(left)
+
+
+def test_placeholders_and_mnemonics_survive():
+    for english, german in GERMAN.items():
+        if not english:
+            continue
+        assert fields(english) == fields(german), english
+        for mark in ("_", "&"):
+            has = re.search(rf"{mark}\w", english) is not None and "{" not in english
+            assert (re.search(rf"{mark}\w", german) is not None) == has or "{" in english, english
+
+
+def test_mnemonics_of_gimps_dialog_differ():
+    package = ROOT / "plugin_gimp" / "wallprint-gimp" / "wallprint_gimp"
+    tree = ast.parse((package / "plugin.py").read_text("utf-8"))
+    labels = {"_Keep proportions", "_Enhance"}
+    for function in tree.body:
+        name = getattr(function, "name", "")
+        if name in (
+            "_add_print_arguments",
+            "_add_enhance_arguments",
+            "_add_distance",
+            "_add_finish",
+        ):
+            constants = (n.value for n in ast.walk(function) if isinstance(n, ast.Constant))
+            labels |= {v for v in constants if isinstance(v, str) and re.search(r"_\w", v)}
+    assert len(labels) == 18
+    for translate in (str, GERMAN.__getitem__):
+        keys = sorted(re.search(r"_(\w)", translate(label))[1].lower() for label in labels)
+        assert len(set(keys)) == len(keys), keys
+
+
+def test_german_is_seen_by_gettext():
+    mo = gettext.GNUTranslations(io.BytesIO(catalogues.to_mo(GERMAN)))
+    assert mo.gettext("Enhance for _Wall Print…") == "Für _Wandbild verbessern …"
