@@ -44,8 +44,8 @@ def plain_pickle(folder: Path) -> Path:
 
 
 def bomb(folder: Path) -> Path:
-    """One number that claims to be 32 GiB."""
-    torch.save({"a": torch.zeros(1).expand(1 << 33)}, folder / "bomb.pth")
+    """One number that claims to be 8 GiB."""
+    torch.save({"a": torch.zeros(1).expand(1 << 31)}, folder / "bomb.pth")
     return folder / "bomb.pth"
 
 
