@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from wallprint_protocol.errors import Cancelled, WallprintError
@@ -400,8 +402,43 @@ def test_rows_are_reported_when_they_are_final() -> None:
     assert report.to_map()["tiles"] == len(rows) - 1
 
 
-def test_asking_for_deblurring_without_a_network_is_refused_and_auto_is_noted() -> None:
+def test_asking_for_deblurring_without_a_network_is_refused_and_auto_does_nothing() -> None:
     with pytest.raises(WallprintError, match="deblur"):
         run_pipeline(u8(photo()), RGB8, Size(600, 440), engine=FakeEngine(), deblur=50)
     _, report = run_pipeline(u8(photo()), RGB8, Size(600, 440), engine=FakeEngine(), deblur=None)
-    assert any("deblurring" in note for note in report.notes)
+    assert report.to_map()["deblur"] == 0
+
+
+def _jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
+    buffer = io.BytesIO()
+    Image.fromarray(picture.astype(np.uint8)).save(buffer, "JPEG", quality=quality)
+    return np.asarray(Image.open(buffer))
+
+
+def _auto(picture: np.ndarray, layout: PixelLayout = RGB8) -> int:
+    size = Size(picture.shape[1], picture.shape[0])
+    _, report = run_pipeline(picture, layout, size, engine=FakeEngine(), repair=None)
+    return report.repair_amount
+
+
+def test_automatic_repair_follows_the_jpeg_quality() -> None:
+    picture = u8(photo(512, 384))
+    amounts = [_auto(_jpeg(picture, quality)) for quality in (90, 70, 50, 30, 10)]
+    assert amounts == sorted(amounts)
+    assert amounts[0] < 30
+    assert amounts[-1] == 100
+    assert _auto(picture) == 0
+
+
+def test_a_cropped_jpeg_is_recognised_by_its_shifted_grid() -> None:
+    cropped = _jpeg(u8(photo(512, 384)), 30)[5:, 3:]
+    assert _auto(cropped) > 50
+
+
+def test_a_drawn_grid_and_hidden_colours_are_no_jpeg() -> None:
+    y, x = np.mgrid[:256, :256]
+    check = np.where((x // 8 + y // 8) % 2, 255.0, 0.0)
+    assert _auto(np.repeat(check[..., None], 3, 2)) == 0
+    hidden = np.zeros((256, 256, 4))
+    hidden[..., :3] = 30 * check[..., None] / 255
+    assert _auto(hidden, PixelLayout("RGBA", "u8", "straight")) == 0

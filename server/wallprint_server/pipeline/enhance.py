@@ -84,6 +84,7 @@ class Report:
             "network_scale": self.plan.scale,
             "networks": dict(self.networks),
             "repair": self.repair_amount,
+            "deblur": 0,
             "jpeg_step": round(self.blocking.step, 3) if self.blocking else None,
             "sharpening": None
             if how is None
@@ -152,7 +153,7 @@ class _Job:
     ) -> None:
         self.request, self.source, self.selection, self.result = request, source, selection, result
         self.engine, self.on_progress, self.should_cancel = engine, on_progress, should_cancel
-        note = deblur.check(request.options.deblur)
+        deblur.check(request.options.deblur)
         amount, blocking = self._repair_amount()
         self.plan = make_plan(
             request,
@@ -161,7 +162,6 @@ class _Job:
             tile_px=0 if engine.device.type == "cpu" else GPU_TILE_PX,
         )
         self.report = Report(self.plan, engine.describe(), blocking, amount)
-        self.report.notes += [note] if note else []
         self.pieces = 1  # parts into which a tile is cut since memory ran out
 
     def run(self) -> Report:
@@ -424,7 +424,7 @@ class _Job:
         return blocking.amount, blocking
 
     def _luma(self, rect: Rect) -> Luma:
-        """Rectangle of the source as luma in levels of 255; also works for grey and inks."""
+        """Rectangle of the source on white as luma in levels of 255; for grey and inks too."""
         planes = to_planes(
             self.source.read(rect), rect.size, self.request.layout, torch.device("cpu")
         )
@@ -432,6 +432,8 @@ class _Job:
         if colour.shape[0] == 3:
             colour = (colour * colour.new_tensor(LUMA).view(3, 1, 1)).sum(0, keepdim=True)
         luma = colour.mean(0) * 255.0
+        if planes.alpha is not None:  # what nobody sees says nothing about the picture
+            luma = 255.0 + planes.alpha[0, 0] * (luma - 255.0)
         return np.asarray(luma.numpy(), dtype=np.float32)
 
     def _network(self, name: str) -> Apply:

@@ -25,6 +25,8 @@ SAMPLES_A_SIDE = 4
 # levels of 255, at quality 80: 0.9, 70: 1.4, 60: 2.0, 50: 2.6, 40: 3.3, 30: 4.0, 20: 5.8.
 VISIBLE_STEP, STRONG_STEP = 0.6, 3.2
 CERTAIN = 3.5
+# No JPEG steps by more, not even at quality 5 (17 levels): that is a drawn grid of 8 px.
+MOST_STEP = 20.0
 
 Luma = npt.NDArray[np.float32]
 
@@ -47,7 +49,7 @@ class Blocking:
     @property
     def amount(self) -> int:
         """Repair, 0..100, that suits it; 0 when no grid can be told from the picture."""
-        if self.certainty < CERTAIN or self.step < VISIBLE_STEP:
+        if self.certainty < CERTAIN or not VISIBLE_STEP <= self.step <= MOST_STEP:
             return 0
         share = (self.step - VISIBLE_STEP / 2) / (STRONG_STEP - VISIBLE_STEP / 2)
         return round(100 * min(1.0, share))
