@@ -120,7 +120,7 @@ def _span(scale: int, param_sha256: str, bin_sha256: str, *, contrast: float = 1
         ),
         cost=1.0,
         bytes_per_px=4500,
-        window_px=384,
+        window_px=320,
     )
 
 
@@ -147,7 +147,7 @@ def _waifu2x(level: int, bin_sha256: str) -> NetworkSpec:
         ),
         cost=0.8,
         bytes_per_px=7500,
-        window_px=384,
+        window_px=320,
     )
 
 
