@@ -67,7 +67,7 @@ class NetworkSpec:
         files: an ncnn pair (.param, .bin) or one .safetensors.
         cost: time per input px on a CPU, span-x4 = 1.
         bytes_per_px: working memory per input px, upper bound over all ways of computing.
-        window_px: side of the square input window that costs least per useful px on a CPU.
+        window_px: side of the square input window, on a CPU: time per useful px against memory.
     """
 
     name: str
