@@ -194,17 +194,30 @@ class Bench:
                 link.symlink_to("/" + str(found.relative_to(self.root)))
         return lean
 
-    def gimp(self, script: str, *, env: dict[str, str] | None = None, timeout_s: float = 150.0):
+    def gimp(
+        self,
+        script: str,
+        *,
+        env: dict[str, str] | None = None,
+        timeout_s: float = 150.0,
+        bind: tuple[Path, ...] = (),
+    ) -> Outcome:
         """Run the cases of a script in gimp-console."""
-        config = self.gimp_config()
+        command, inside = self._gimp_command(script)
+        return self.run(command, env={**inside, **(env or {})}, timeout_s=timeout_s, bind=bind)
+
+    def start_gimp(self, script: str) -> subprocess.Popen:
+        """Start a script in gimp-console."""
+        command, inside = self._gimp_command(script)
+        return self.start(command, env=inside)
+
+    def _gimp_command(self, script: str) -> tuple[list[str], dict[str, str]]:
         batch = f"import runpy; runpy.run_path('{HERE / script}', run_name='__main__')"
         command = [
             "gimp-console", "-i", "-d", "-s", "--batch-interpreter=python-fu-eval",
             "-b", batch, "--quit",
         ]  # fmt: skip
-        return self.run(
-            command, env={"GIMP3_DIRECTORY": str(config), **(env or {})}, timeout_s=timeout_s
-        )
+        return command, {"GIMP3_DIRECTORY": str(self.gimp_config())}
 
     def krita(self, script: str, *, env: dict[str, str] | None = None, timeout_s: float = 240.0):
         """Run the cases of a script in Krita; a home that has been used once starts in 3 s."""

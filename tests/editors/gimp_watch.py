@@ -47,6 +47,17 @@ def facts():
     ]
 
 
+def run_with_last_values(name):
+    """As GIMP's own Repeat does."""
+    image = Gimp.get_images()[0]
+    procedure = Gimp.get_pdb().lookup_procedure(name)
+    config = procedure.create_config()
+    config.set_property("run-mode", Gimp.RunMode.WITH_LAST_VALS)
+    config.set_property("image", image)
+    config.set_core_object_array("drawables", image.get_layers()[:1])
+    procedure.run(config)
+
+
 def main():
     number = 0
     while not (BASE / "watch-stop").exists():
@@ -56,6 +67,10 @@ def main():
             Gimp.get_images()[0].select_rectangle(Gimp.ChannelOps.REPLACE, x, y, width, height)
             Gimp.displays_flush()
             order.unlink()
+        repeat = BASE / "watch-repeat"
+        if repeat.exists():
+            run_with_last_values(repeat.read_text())
+            repeat.unlink()
         try:
             images = facts()
         except Exception as error:  # a document that changes under our hands

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 
 import pytest
@@ -23,6 +24,10 @@ class Gui:
         photo = bench.base / "photo.png"
         photograph().save(photo, dpi=(72, 72))
         batch = f"import runpy; runpy.run_path('{bench.here}/gimp_watch.py')"
+        if language:  # menu texts are kept from the first start on: a folder of its own
+            own = config.with_name(f"gimp-{language}")
+            shutil.copytree(config, own, ignore=shutil.ignore_patterns("pluginrc"), symlinks=True)
+            config = own
         env = {"GIMP3_DIRECTORY": str(config)}
         if language:
             env |= {"LC_ALL": f"{language}.UTF-8", "LANGUAGE": language}
@@ -132,6 +137,34 @@ def test_dialog_preview_run_and_one_undo(gui, bench):
     assert gui.fresh()[0]["ppi"] == before[0]["ppi"]
 
 
+def test_last_values_are_used_again(gui, bench):
+    """After the test above: 20 cm wide, the height follows."""
+    (bench.base / "watch-repeat").write_text("plug-in-wallprint-enhance")
+    gui.wait(lambda images: images and images[0].get("ppi") == 200.0, 90)
+    image = gui.fresh()[0]
+    assert image["size"] == [1575, 1181]
+    gui.undo()
+    gui.wait(lambda images: images and len(images[0].get("layers", [])) == 1, 30)
+
+
+def test_sharpen_selection_and_one_undo(gui, bench):
+    before = gui.fresh()
+    (bench.base / "watch-select").write_text("[60, 40, 120, 90]")
+    wait_until(lambda: not (bench.base / "watch-select").exists(), 10)
+    gui.action("Sharpen Selection for Print")
+    dialog = bench.window("^Sharpen Selection for Print$", 30)
+    time.sleep(0.7)
+    bench.shot("gimp-sharpen", dialog)
+    bench.xdo("windowactivate", "--sync", dialog, "key", "alt+p")
+    old = before[0]["layers"][0]["sha"]
+    gui.wait(lambda images: images and images[0]["layers"][0]["sha"] != old, 30)
+    after = gui.fresh()[0]
+    assert after["size"] == before[0]["size"]
+    assert after["channels"] == 0
+    gui.undo()
+    gui.wait(lambda images: images and images[0]["layers"][0]["sha"] == old, 30)
+
+
 def test_cancel_leaves_the_document_alone(gui, bench):
     before = gui.fresh()
     gui.action("Enhance for Wall Print")
@@ -176,3 +209,15 @@ def wait_until(condition, timeout_s):
     while not condition():
         assert time.monotonic() < end, "not reached in time"
         time.sleep(0.05)
+
+
+def test_german_dialog(bench):
+    gui = Gui(bench, "de_DE")
+    try:
+        gui.action("Wandbild verbessern")
+        dialog = bench.window("Wandbild verbessern$", 30)
+        time.sleep(1.0)
+        bench.shot("gimp-dialog-german", dialog)
+        bench.xdo("windowactivate", "--sync", dialog, "key", "Escape")
+    finally:
+        gui.close()

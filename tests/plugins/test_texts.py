@@ -73,10 +73,12 @@ def test_mnemonics_of_gimps_dialog_differ():
         ):
             constants = (n.value for n in ast.walk(function) if isinstance(n, ast.Constant))
             labels |= {v for v in constants if isinstance(v, str) and re.search(r"_\w", v)}
-    assert len(labels) == 18
+    assert len(labels) == 16
     for translate in (str, GERMAN.__getitem__):
         keys = sorted(re.search(r"_(\w)", translate(label))[1].lower() for label in labels)
         assert len(set(keys)) == len(keys), keys
+        if translate is str:  # GIMP's own buttons: Load, Save, Help, Reset, Cancel
+            assert not set(keys) & set("lshrc"), keys
 
 
 def test_german_is_seen_by_gettext():

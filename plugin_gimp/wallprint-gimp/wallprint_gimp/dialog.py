@@ -49,7 +49,7 @@ class SharpenDialog:
     def __init__(self, procedure, config, image, layer) -> None:
         title = _("Sharpen Selection for Print")
         self._dialog = GimpUi.ProcedureDialog.new(procedure, config, title)
-        self._dialog.set_ok_label(_("_Sharpen"))
+        self._dialog.set_ok_label(_("Shar_pen"))
         line = source_line(image, layer)
         if Gimp.Selection.is_empty(image):
             line += "\n" + _("Nothing is selected; select what is to be sharpened.")

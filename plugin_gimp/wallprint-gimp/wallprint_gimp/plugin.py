@@ -211,13 +211,13 @@ def _add_amount(procedure, name, label, blurb):
 
 
 def _add_print_arguments(procedure):
-    _add_choice(procedure, "preset", _("Pre_set"), _("Paper or frame size"))
+    _add_choice(procedure, "preset", _("Preset"), _("Paper or frame size"))
     follows = _("0: follows from the other side; both 0: 100 cm on the long side")
     procedure.add_double_argument("width", _("Wi_dth"), follows, 0.0, 262144.0, 0.0, _RW)
     procedure.add_double_argument("height", _("Hei_ght"), follows, 0.0, 262144.0, 0.0, _RW)
     _add_choice(procedure, "unit", _("_Unit"), _("Unit of width and height"))
     procedure.add_double_argument(
-        "ppi", _("_Resolution (ppi)"), _("Pixels per inch of paper"), MIN_PPI, MAX_PPI, 200.0, _RW
+        "ppi", _("Resolut_ion (ppi)"), _("Pixels per inch of paper"), MIN_PPI, MAX_PPI, 200.0, _RW
     )
     _add_choice(procedure, "fit", _("_Fit"), _("When the paper's proportions are others"))
 
@@ -241,7 +241,7 @@ def _add_enhance_arguments(procedure):
 def _add_sharpen_arguments(procedure):
     procedure.add_double_argument(
         "print-long-side",
-        _("Long side of the _layer on paper (mm)"),
+        _("Lon_g side of the layer on paper (mm)"),
         _("0: by the document's own resolution"),
         0.0,
         100_000.0,
@@ -269,7 +269,7 @@ def _add_distance(procedure):
 def _add_finish(procedure):
     procedure.add_double_argument(
         "feather",
-        _("Feat_her (mm)"),
+        _("Feather (mm)"),
         _("Soft edge of the selection, on paper"),
         0.0,
         1000.0,
