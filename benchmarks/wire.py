@@ -4,9 +4,11 @@
 
 Server: the real I/O process, spool and worker process, with a pipeline that only copies and tells
 of its rows at the end, so that upload and download do not overlap. Bare: the same chunks, sendall
-on one side, recv_into the final buffer on the other, nothing checked, nothing stored. The rounds
-alternate; a ratio is the median of the rounds' ratios. Memory is the peak resident memory of each
-side over what it had before the first job (the client's pixel buffers are touched before).
+on one side, recv_into a buffer that is already there on the other; nothing checked, nothing stored.
+Stored: the same, but the other side keeps the pixels where a server that must not hold a picture in
+memory has to keep them, in a fresh file. The rounds alternate; a ratio is the median of the rounds'
+ratios. CPU is that of both sides together. Memory is the peak resident memory of each side over
+what it had before the first job (the client's pixel buffers are touched before).
 """
 
 from __future__ import annotations
@@ -100,17 +102,39 @@ def bare_peer(path: str, height: int) -> None:
     """The other process of the bare copy: takes all chunks into a buffer and sends them back."""
     grid = Grid(Size(WIDTH, height), strip_cell(Size(WIDTH, height), 4))
     buffer = memoryview(bytearray(b"\x55") * (WIDTH * height * 4))
+    chunk = memoryview(bytearray(grid.cell.pixels * 4))
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen()
     link, _ = listener.accept()
-    while link.recv(1):
+    while mode := link.recv(1):
+        if mode == b"s":
+            store_and_return(link, grid, chunk, Path(path).parent)
+            continue
         for part in chunks(grid, buffer):
             receive(link, part)
         link.sendall(b"k")
         link.recv(1)
         for part in chunks(grid, buffer):
             link.sendall(part)
+
+
+def store_and_return(link: socket.socket, grid: Grid, chunk: memoryview, folder: Path) -> None:
+    """Take all chunks into a fresh file without a name, send them back from it."""
+    descriptor, name = tempfile.mkstemp(dir=folder)
+    os.unlink(name)
+    os.posix_fallocate(descriptor, 0, grid.size.pixels * 4)
+    for rect in grid:
+        part = chunk[: rect.size.pixels * 4]
+        receive(link, part)
+        os.pwrite(descriptor, part, rect.y * WIDTH * 4)
+    link.sendall(b"k")
+    link.recv(1)
+    for rect in grid:
+        part = chunk[: rect.size.pixels * 4]
+        os.preadv(descriptor, [part], rect.y * WIDTH * 4)
+        link.sendall(part)
+    os.close(descriptor)
 
 
 def chunks(grid: Grid, buffer: memoryview):
@@ -126,10 +150,10 @@ def receive(link: socket.socket, part: memoryview) -> None:
         part = part[got:]
 
 
-def bare_round(link: socket.socket, grid: Grid, source, result) -> tuple[float, float]:
+def bare_round(link: socket.socket, grid: Grid, source, result, mode: bytes):
     """Seconds up and down."""
     began = time.perf_counter()
-    link.sendall(b"u")
+    link.sendall(mode)
     for part in chunks(grid, source):
         link.sendall(part)
     link.recv(1)
@@ -140,8 +164,13 @@ def bare_round(link: socket.socket, grid: Grid, source, result) -> tuple[float, 
     return middle - began, time.perf_counter() - middle
 
 
-def server_round(connection, request, source, result) -> tuple[float, float, float]:
-    """Seconds up (open to commit), down (first tile to last), and of the whole call."""
+def cpu_s(other: int) -> float:
+    """CPU seconds of this process and another."""
+    return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in (os.getpid(), other))
+
+
+def server_round(connection, request, source, result) -> tuple[float, float]:
+    """Seconds up (open to commit) and down (first tile to last)."""
     pitch = WIDTH * 4
     marks: dict[str, float] = {}
 
@@ -159,7 +188,7 @@ def server_round(connection, request, source, result) -> tuple[float, float, flo
     began = time.perf_counter()
     client.enhance(request, read, write, on_progress=on_progress, connection=connection)
     ended = time.perf_counter()
-    return marks["up"] - began, ended - marks["first"], ended - began
+    return marks["up"] - began, ended - marks["first"]
 
 
 def start_server(directory: Path) -> subprocess.Popen:
@@ -220,16 +249,24 @@ def measure(megabytes: int, rounds: int, directory: Path) -> dict:
             before = {n: psutil.Process(p).memory_info().rss / 2**20 for n, p in watched.items()}
             peaks = {name: PeakMemory(pid) for name, pid in watched.items()}
             for number in range(rounds + 1):
-                result[:] = bytes(len(result))
-                bare = bare_round(link, grid, source, result)
-                if result != source:
-                    raise SystemExit("bare: the pixels differ")
-                result[:] = bytes(len(result))
-                real = server_round(connection, request, source, result)
-                if result != source:
-                    raise SystemExit("server: the pixels differ")
+                ways = {
+                    "bare": (lambda: bare_round(link, grid, source, result, b"u"), peer.pid),
+                    "stored": (lambda: bare_round(link, grid, source, result, b"s"), peer.pid),
+                    "server": (
+                        lambda: server_round(connection, request, source, result),
+                        server.pid,
+                    ),
+                }
+                row = {}
+                for name, (work, pid) in ways.items():
+                    result[:] = bytes(len(result))
+                    cpu = cpu_s(pid)
+                    up, down = work()
+                    row[name] = {"up_s": up, "down_s": down, "cpu_s": cpu_s(pid) - cpu}
+                    if result != source:
+                        raise SystemExit(f"{name}: the pixels differ")
                 if number:  # the first round warms caches and allocators
-                    table.append((*bare, *real))
+                    table.append(row)
             growth = {name: peaks[name].stop() - before[name] for name in watched}
             connection.stop()
     finally:
@@ -239,29 +276,33 @@ def measure(megabytes: int, rounds: int, directory: Path) -> dict:
     return summary(table, growth, size.pixels * 4)
 
 
-def summary(table: list, growth: dict, nbytes: int) -> dict:
+def summary(table: list[dict], growth: dict, nbytes: int) -> dict:
     """Medians and ratios of the rounds."""
 
-    def ratio(f):
-        values = [f(row) for row in table]
+    def spread(values):
+        values = list(values)
         return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
-    columns = dict(
-        zip(
-            ("bare_up_s", "bare_down_s", "up_s", "down_s", "job_s"),
-            zip(*table, strict=True),
-            strict=True,
+    seconds = {
+        name: {key: spread(row[name][key] for row in table) for key in table[0][name]}
+        for name in table[0]
+    }
+    ratios = {}
+    for base in ("bare", "stored"):
+        for key in ("up_s", "down_s", "cpu_s"):
+            ratios[f"{key[:-2]}/{base}"] = spread(
+                row["server"][key] / max(row[base][key], 1e-3) for row in table
+            )
+        ratios[f"both/{base}"] = spread(
+            (row["server"]["up_s"] + row["server"]["down_s"])
+            / (row[base]["up_s"] + row[base]["down_s"])
+            for row in table
         )
-    )
     return {
         "bytes_each_way": nbytes,
         "rounds": len(table),
-        "seconds": {
-            name: {"median": statistics.median(v), "min": min(v)} for name, v in columns.items()
-        },
-        "ratio_up": ratio(lambda r: r[2] / r[0]),
-        "ratio_down": ratio(lambda r: r[3] / r[1]),
-        "ratio_both": ratio(lambda r: (r[2] + r[3]) / (r[0] + r[1])),
+        "seconds": seconds,
+        "ratios": ratios,
         "peak_memory_growth_mib": growth,
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
         f"Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}",
@@ -269,15 +310,15 @@ def summary(table: list, growth: dict, nbytes: int) -> dict:
 
 
 def show(values: dict) -> None:
-    """The table."""
+    """The tables."""
     print(f"{values['bytes_each_way'] / 1e6:.0f} MB each way, {values['rounds']} rounds, "
-          f"{values['machine']}")  # fmt: skip
-    print(f"{'':24}{'median':>10}{'least':>10}")
-    for name, v in values["seconds"].items():
-        print(f"{name:24}{v['median']:10.3f}{v['min']:10.3f}")
-    for name in ("ratio_up", "ratio_down", "ratio_both"):
-        v = values[name]
-        print(f"{name:24}{v['median']:10.2f}{v['min']:10.2f}   (most {v['max']:.2f})")
+          f"{values['machine']}; median (least)")  # fmt: skip
+    print(f"{'':10}{'up s':>18}{'down s':>18}{'CPU s, both sides':>20}")
+    for name, columns in values["seconds"].items():
+        cells = [f"{v['median']:.3f} ({v['min']:.3f})" for v in columns.values()]
+        print(f"{name:10}{cells[0]:>18}{cells[1]:>18}{cells[2]:>20}")
+    for name, v in values["ratios"].items():
+        print(f"{name:14}{v['median']:8.2f}   ({v['min']:.2f} to {v['max']:.2f})")
     for name, mib in values["peak_memory_growth_mib"].items():
         print(f"memory of the {name:10}{mib:10.1f} MiB over its start")
 

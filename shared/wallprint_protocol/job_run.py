@@ -160,7 +160,7 @@ class JobRun:
         self._answers: dict[int, messages.Message] = {}
         self._done: messages.JobDone | None = None
         self._shown = Progress("upload", 0, sum(len(p.grid) for p in self._planes))
-        self._shown_s = 0.0
+        self._shown_s = self._looked_s = 0.0
         self._opened = False
 
     def run(self) -> Result:
@@ -218,9 +218,13 @@ class JobRun:
     def _upload(self, tiles: Iterable[tuple[_Plane, int]]) -> None:
         for sent, (plane, index) in enumerate(tiles, 1):
             rect, pixels = plane.tile(index)
+            # While credit lasts nothing need be heard; looking after each tile doubled the time.
             while not self._up.allows(len(pixels)):
                 self._turn()
-            self._turn(wait_s=0.0)
+            if time.monotonic() - self._looked_s > POLL_S:
+                self._turn(wait_s=0.0)
+            elif self._should_cancel():
+                raise Cancelled
             self._up.spend(len(pixels))
             fields = wire.tile_fields(index, rect, pixels, checksum=self._link.checksums)
             self._link.send(messages.Tile(j=self._job, plane=plane.number, **fields))
@@ -275,6 +279,7 @@ class JobRun:
 
     def _turn(self, wait_s: float = POLL_S) -> None:
         """Look at the cancel flag, take at most one message."""
+        self._looked_s = time.monotonic()
         if self._should_cancel():
             raise Cancelled
         message = self._link.receive(wait_s)

@@ -18,6 +18,7 @@ from wallprint_server import jobs, spool
 from wallprint_server.config import Limits
 from wallprint_server.jobs import JobTable, Pace, open_job
 from wallprint_server.spool import SpoolRoom
+from wallprint_testing.servers import wait_until
 
 RGB = PixelLayout("RGB", "u8")
 
@@ -124,7 +125,7 @@ def test_a_good_job_is_opened_and_closed_without_a_trace(room, tmp_path):
     assert list(tmp_path.iterdir()) == []
     job.close()
     assert room.used_bytes == 0
-    assert set(os.listdir("/proc/self/fd")) == before
+    wait_until(lambda: set(os.listdir("/proc/self/fd")) == before)
 
 
 def test_files_have_no_name_and_all_their_blocks(room):
@@ -153,7 +154,7 @@ def test_full_disk_is_told_before_work_starts(tmp_path, monkeypatch):
     with pytest.raises(OutOfResources, match="MB are needed") as caught:
         opened(SpoolRoom(tmp_path))
     assert caught.value.code == "E_DISK_FULL"
-    assert set(os.listdir("/proc/self/fd")) == before
+    wait_until(lambda: set(os.listdir("/proc/self/fd")) == before)
     assert list(tmp_path.iterdir()) == []
 
 
