@@ -92,5 +92,5 @@ def test_hidden_colours_are_replaced_from_the_nearest_visible_ones() -> None:
     filled = fill_hidden(colour, alpha)
     assert torch.equal(filled[..., 20:40, 20:40], colour[..., 20:40, 20:40])
     assert torch.allclose(filled[..., 1:59, 20:40], torch.tensor(0.25), atol=1e-5)
-    nothing = torch.zeros(1, 1, 60, 60)
-    assert torch.equal(fill_hidden(colour, nothing), colour)
+    far = fill_hidden(colour, torch.zeros(1, 1, 60, 60))
+    assert torch.equal(far, torch.full_like(colour, 0.5))

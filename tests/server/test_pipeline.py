@@ -311,6 +311,42 @@ def test_a_network_that_runs_away_at_one_spot_is_held() -> None:
     assert result[196:208, 296:308].max() <= around.max() + np.ptp(around, (0, 1)).max()
 
 
+def test_a_network_that_runs_away_widely_is_replaced_by_the_plain_enlargement() -> None:
+    def run(x: Tensor) -> Tensor:
+        y = conv_network(2)(x)
+        y[..., 100:200, 100:300] *= torch.where(torch.rand(100, 200) > 0.5, 900.0, -900.0)
+        return y
+
+    picture = photo()
+    result, report = run_pipeline(picture, RGBF, Size(600, 440), engine=FakeEngine(span_x2=run))
+    plain = (
+        F.interpolate(
+            torch.from_numpy(picture).permute(2, 0, 1)[None].float(),
+            scale_factor=2,
+            mode="bicubic",
+            antialias=True,
+        )[0]
+        .permute(1, 2, 0)
+        .numpy()
+    )
+    assert report.calmed == 1
+    assert any("extreme" in note for note in report.notes)
+    assert np.abs(result[110:190, 110:290] - plain[110:190, 110:290]).max() < 0.02
+
+
+def test_hidden_colours_outside_the_selection_stay_at_the_same_size() -> None:
+    picture = np.floor(np.concatenate([photo(), np.zeros((220, 300, 1))], 2) * 255)
+    picture[50:100, 50:100, 3] = 255
+    mask = np.zeros((220, 300), np.uint8)
+    mask[60:80, 60:80] = 255
+    layout = PixelLayout("RGBA", "u8", "straight")
+    result, _ = run_pipeline(
+        picture, layout, Size(300, 220), engine=FakeEngine(), mask=mask, sharpen="matte"
+    )
+    outside = mask == 0
+    assert np.array_equal(result[outside], picture[outside].astype(np.uint8))
+
+
 def _failing(kind: str, at: int) -> FakeEngine:
     """An engine whose x2 network fails at call `at` ("nan", "black" or "memory")."""
     good = conv_network(2)

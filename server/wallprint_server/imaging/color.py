@@ -42,7 +42,7 @@ def fill_hidden(colour: Tensor, alpha: Tensor) -> Tensor:
     Editors leave arbitrary colours under alpha 0; convolutions would mix them into the visible
     edge as a fringe. Normalised averaging over growing boxes fills outward, each pixel from the
     smallest box that contains something visible; what lies further than `FILL_REACH_PX` from
-    anything visible is left alone.
+    anything visible becomes mid-grey, which no network can stumble over.
 
     Args:
         colour: (1, C, H, W).
@@ -55,7 +55,7 @@ def fill_hidden(colour: Tensor, alpha: Tensor) -> Tensor:
         Knutsson and Westin, Normalized and differential convolution, CVPR 1993.
     """
     known = (alpha > 0).to(colour.dtype)
-    if bool(known.all()) or not bool(known.any()):
+    if bool(known.all()):
         return colour
     filled = colour
     weight = known * alpha  # faint pixels carry rounding noise in their colour: count them less
@@ -66,4 +66,4 @@ def fill_hidden(colour: Tensor, alpha: Tensor) -> Tensor:
         filled = torch.where(new, mean, filled)
         weight = torch.where(new, total.clamp(max=1.0), weight)
         known = torch.where(new, torch.ones_like(known), known)
-    return filled
+    return torch.where(known > 0, filled, torch.full_like(filled, 0.5))

@@ -61,6 +61,7 @@ class Report:
         networks: sha256 of the weights by network name.
         seconds: time by stage.
         redone: tiles computed again in float32.
+        calmed: tiles with pixels at which a network ran away.
         halved: how often a tile was cut because memory ran out.
         notes: sentences for the user.
     """
@@ -72,6 +73,7 @@ class Report:
     networks: dict[str, str] = field(default_factory=dict)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     redone: int = 0
+    calmed: int = 0
     halved: int = 0
     notes: list[str] = field(default_factory=list)
 
@@ -100,6 +102,7 @@ class Report:
             "border_px": round(self.plan.reach_px, 2),
             "blend_px": self.plan.blend_px,
             "redone_tiles": self.redone,
+            "calmed_tiles": self.calmed,
             "halved_tiles": self.halved,
             "seconds": {stage: round(s, 3) for stage, s in self.seconds.items()},
         }
@@ -240,17 +243,22 @@ class _Job:
         src_y = self._source_span(1, ys)
         with self._timed("read"):
             planes = self._read(src_x, src_y)
+            visible = planes.colour
+            if planes.alpha is not None:
+                visible = fill_hidden(planes.colour, planes.alpha)
         mask = self._mask(xs, ys)
         cut = (slice(None), slice(None), _within(wide_y, ys), _within(wide_x, xs))
         if mask is None or bool(mask.any()):
-            colour = self._enlarged(planes.colour, src_x, src_y, wide_x, wide_y)
+            colour = self._enlarged(visible, src_x, src_y, wide_x, wide_y)
             with self._timed("sharpen"):
                 colour = sharpen(colour, how)[cut] if how else colour[cut]
         if mask is not None:
-            plain = self._resample(planes.colour, 1, src_x, src_y, xs, ys)
+            # At the same size what is not selected stays as it is, hidden colours included.
+            untouched = planes.colour if x_axis.step == y_axis.step == 1.0 else visible
+            plain = self._resample(untouched, 1, src_x, src_y, xs, ys)
             colour = torch.lerp(plain, colour, mask) if bool(mask.any()) else plain
         if colour.shape[1] == 4:
-            colour = self._limit_ink(colour, planes.colour, src_x, src_y, xs, ys)
+            colour = self._limit_ink(colour, visible, src_x, src_y, xs, ys)
         if planes.alpha is None:
             return colour
         alpha = self._resample(planes.alpha, 1, src_x, src_y, xs, ys).clamp_(0.0, 1.0)
@@ -345,12 +353,9 @@ class _Job:
     def _read(self, xs: tuple[int, int], ys: tuple[int, int]) -> Planes:
         """Window of the source (columns xs, rows ys) as planes."""
         rect = _rect(xs, ys)
-        planes = to_planes(
+        return to_planes(
             self.source.read(rect), rect.size, self.request.layout, self.engine.device
         )
-        if planes.alpha is None:
-            return planes
-        return Planes(fill_hidden(planes.colour, planes.alpha), planes.alpha)
 
     def _mask(self, xs: tuple[int, int], ys: tuple[int, int]) -> Tensor | None:
         """(1, 1, h, w) feathered selection in [0, 1] of result columns and rows, or None."""
@@ -440,10 +445,10 @@ class _Job:
         network = self.engine.network(name)
         self.report.networks[name] = network.sha256
 
-        def redo(_: str) -> None:
-            self.report.redone += 1
+        def count(event: str) -> None:
+            setattr(self.report, event, getattr(self.report, event) + 1)
 
-        return guarded(network, redo)
+        return guarded(network, count)
 
     def _add_notes(self) -> None:
         report = self.report
@@ -454,6 +459,11 @@ class _Job:
             )
         if report.redone:
             report.notes.append(f"{report.redone} tile(s) were computed again in float32.")
+        if report.calmed:
+            report.notes.append(
+                f"In {report.calmed} tile(s) a network could not cope with extreme colours; "
+                "such pixels were enlarged plainly."
+            )
         if report.halved:
             report.notes.append(f"Memory ran short: tiles were cut into {self.pieces} pieces each.")
 
