@@ -16,7 +16,18 @@ GIMP = ROOT / "plugin_gimp" / "wallprint-gimp"
 KRITA = ROOT / "plugin_krita" / "wallprint_krita"
 HEAVY = {"torch", "numpy", "scipy", "pyvips", "PIL", "safetensors", "skimage", "spandrel"}
 EDITORS = {"gi", "krita", "PyQt5", "PyQt6", "wallprint_gimp", "wallprint_krita"}
-IO_SIDE = ("transport", "hub", "jobs", "spool", "link", "service", "config", "raster")
+IO_SIDE = (
+    "transport",
+    "hub",
+    "peers",
+    "workroom",
+    "jobs",
+    "spool",
+    "link",
+    "service",
+    "config",
+    "raster",
+)
 
 # (folder or file, what it must not import, files that may all the same)
 RULES = [

@@ -11,10 +11,20 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from wallprint_protocol import flow, wire
 from wallprint_protocol.errors import ProtocolError
-from wallprint_protocol.messages import Buffer, JobOpen, JobProgress, Tile
+from wallprint_protocol.messages import (
+    Buffer,
+    JobDone,
+    JobOk,
+    JobOpen,
+    JobProgress,
+    Outcome,
+    OutTile,
+    Tile,
+)
 from wallprint_protocol.pixels import Grid, strip_cell
 from wallprint_protocol.print_size import Size
 from wallprint_protocol.request import Options, Request
@@ -73,7 +83,7 @@ class Job:
     next_tile: int = 0
     damaged: int = 0
     moved_s: float = field(default_factory=time.monotonic)
-    outcome: dict[str, object] = field(default_factory=dict)
+    outcome: dict[str, Any] = field(default_factory=dict)
     progress: Pace = field(default_factory=lambda: Pace())
 
     @property
@@ -133,6 +143,46 @@ class Job:
         if not self.down.allows(rect.size.pixels * self.request.layout.bytes_per_pixel):
             return None
         return self.next_tile
+
+    def give(self, index: int, *, checksum: bool) -> OutTile:
+        """The tile that `next_ready` named, on its way out."""
+        rect = self.grid.rect(index)
+        pixels = self.result.view(rect)
+        self.down.spend(len(pixels))
+        self.next_tile += 1
+        return OutTile(j=self.j, **wire.tile_fields(index, rect, pixels, checksum=checksum))
+
+    def opened(self, request_id: int) -> JobOk:
+        """The answer to `job.open`."""
+        held = self.held()
+        return JobOk(
+            re=request_id,
+            j=self.j,
+            state=self.state if self.state != "done" else "sending",
+            pos=self.position,
+            out=Outcome(self.request.out, self.request.layout, self.grid.cell),
+            need_bytes=self.need_bytes,
+            payload=held.bitmap() if held.held else None,
+        )
+
+    def finished(self) -> JobDone:
+        """The good end, from what the worker said."""
+        return JobDone(
+            j=self.j,
+            tiles=len(self.grid),
+            ms=self.outcome["ms"],
+            notes=tuple(self.outcome["notes"]),
+            report=self.outcome["report"],
+        )
+
+    def __str__(self) -> str:
+        """For the log."""
+        source, out = self.request.source, self.request.out
+        layout = self.request.layout
+        return (
+            f"{source.width} x {source.height} -> {out.width} x {out.height} px, "
+            f"{layout.model} {layout.dtype}"
+        )
 
     def close(self) -> None:
         """Give the pixel files back."""

@@ -79,6 +79,7 @@ class Transport:
             self.close()
             raise ServerTrouble(f"cannot listen at {endpoint}: {error}") from None
         self.endpoint: str = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._left = False
         self._poller = zmq.Poller()
         for socket in (self._socket, self._zap, self._monitor):
             self._poller.register(socket, zmq.POLLIN)
@@ -95,14 +96,15 @@ class Transport:
             self._poller.unregister(descriptor)
         if self._zap in ready:
             self._answer_zap()
+        if self._monitor in ready:
+            self._left = True
+            while self._monitor.poll(0):
+                self._monitor.recv_multipart()
         return {descriptor for descriptor in descriptors if descriptor in ready}
 
     def someone_left(self) -> bool:
         """Whether a connection has ended since the last call; ROUTER does not say whose."""
-        left = False
-        while self._monitor.poll(0):
-            self._monitor.recv_multipart()
-            left = True
+        left, self._left = self._left, False
         return left
 
     def receive(self) -> tuple[bytes, list[Buffer]] | None:

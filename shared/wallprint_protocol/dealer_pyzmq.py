@@ -126,7 +126,7 @@ class PyzmqDealer:
                 frames.append(place)
         return frames
 
-    def _watch(self, direction: int, timeout_s: float) -> None:
+    def _watch(self, direction: zmq.PollEvent, timeout_s: float) -> None:
         """Wait until the socket is ready or the connection has ended."""
         ready = dict(self._pollers[direction].poll(max(0, int(timeout_s * 1000)) + 1))
         if self._monitor in ready:

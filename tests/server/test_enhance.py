@@ -14,8 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from wallprint_protocol import connection as connection_module
 from wallprint_protocol import flow, messages, wire
 from wallprint_protocol.connection import Connection
+from wallprint_protocol.dealer_zmtp import ZmtpDealer
 from wallprint_protocol.errors import (
     BadInput,
     Cancelled,
@@ -94,6 +96,22 @@ def test_selection_travels_beside_the_pixels(server, dtype):
             picture.enhance(connection)
     assert 0 < sum(picture.mask) < 61 * 47
     assert picture.result == picture.expected()
+
+
+def test_pure_python_client_gets_the_same_pixels(server, monkeypatch):
+    """The backend of editors that cannot load pyzmq, against the real server."""
+    monkeypatch.setattr(connection_module, "open_dealer", ZmtpDealer)
+    picture = Picture(701, 1203, (1399, 907), PixelLayout("RGBA", "u16", "straight"))
+    cancel = CancelAt("write")
+    with server.connect() as connection:
+        picture.enhance(connection)
+        with pytest.raises(Cancelled):
+            Picture(701, 1203).enhance(
+                connection, write=lambda *a: cancel.now("write"), should_cancel=cancel.flag
+            )
+        assert time.monotonic() - cancel.since < 0.2
+    assert picture.result == picture.expected()
+    wait_until(lambda: server.status()["clients"] == 1)
 
 
 def test_wrong_number_of_bytes_from_read_is_the_callers_error(server):
