@@ -22,6 +22,8 @@ ANCHOR_REACH_PX = 2 + 1 + ceil(GAUSSIAN_CUT * ANCHOR_SIGMA_PX) + 1
 NEUTRAL_REACH_PX = 2
 # Neighbourhood in which the source must have texture before a network may add some.
 TEXTURE_REACH_PX = 2
+# Neighbourhood of a disagreement with the source in which a network is not believed.
+TRUST_REACH_PX = 6
 # Neighbourhood of the source whose heaviest ink a CMYK result may reach.
 INK_REACH_PX = 2
 

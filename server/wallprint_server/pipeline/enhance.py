@@ -353,9 +353,7 @@ class _Job:
     def _read(self, xs: tuple[int, int], ys: tuple[int, int]) -> Planes:
         """Window of the source (columns xs, rows ys) as planes."""
         rect = _rect(xs, ys)
-        return to_planes(
-            self.source.read(rect), rect.size, self.request.layout, self.engine.device
-        )
+        return to_planes(self.source.read(rect), rect.size, self.request.layout, self.engine.device)
 
     def _mask(self, xs: tuple[int, int], ys: tuple[int, int]) -> Tensor | None:
         """(1, 1, h, w) feathered selection in [0, 1] of result columns and rows, or None."""

@@ -15,13 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..imaging.local import STRIP_FLOATS, gaussian_blur, inner_mean_3x3, local_max
-from ..imaging.reach import ANCHOR_SIGMA_PX, NEUTRAL_REACH_PX, TEXTURE_REACH_PX
+from ..imaging.reach import ANCHOR_SIGMA_PX, NEUTRAL_REACH_PX, TEXTURE_REACH_PX, TRUST_REACH_PX
 
 # Details weaker than this are below what an 8-bit training picture can show: noise of the network.
 CORE_LOW, CORE_HIGH = 0.5 / 255, 1.5 / 255
 # Departure of the source from a local plane at which a network may add detail in full, and below
 # which it may add none: what is as smooth as that is a gradient (or a rounded one), not texture.
 SMOOTH_LOW, SMOOTH_HIGH = 0.25 / 255, 1.0 / 255
+# Disagreement with the source up to which a network is believed, and from which it is not.
+DISTRUST_LOW, DISTRUST_HIGH = 0.2, 0.3
 # A result may leave the range of the source around it by this many times that range: enough for
 # any detail that a source pixel can average away, too little for a network that runs away.
 RANGE_SHARE = 1.0
@@ -84,6 +86,23 @@ def texture_gate(x: Tensor) -> Tensor:
     return ((rough - SMOOTH_LOW) / (SMOOTH_HIGH - SMOOTH_LOW)).clamp_(0.0, 1.0)
 
 
+def trust_gate(error: Tensor) -> Tensor:
+    """How far a network's answer can be trusted: 1 where it agrees with the source, 0 where not.
+
+    Averaged over a source pixel, an enlargement must give that pixel. SPAN does so within 0.17 on
+    every photograph and text measured; where it meets what it cannot cope with (a checkerboard of
+    magenta and green) it is off by whole units, and everything within its reach is noise.
+
+    Args:
+        error: (1, C, H, W), mean of the answer over each source pixel minus that pixel.
+
+    Returns:
+        (1, 1, H, W) in [0, 1].
+    """
+    worst = local_max(error.abs().amax(1, keepdim=True), TRUST_REACH_PX)
+    return ((DISTRUST_HIGH - worst) / (DISTRUST_HIGH - DISTRUST_LOW)).clamp_(0.0, 1.0)
+
+
 def chroma_gate(x: Tensor) -> Tensor:
     """How much colour detail may be added: 0 where the source is neutral, 1 where it has colour.
 
@@ -119,9 +138,13 @@ def anchored(x: Tensor, network: Apply, scale: int) -> Tensor:
     y = network(inside.expand(-1, 3, -1, -1).contiguous() if grey else inside)
     if grey:
         y = y.mean(1, keepdim=True)
-    local_mean = F.avg_pool2d(y, scale) if scale > 1 else y
-    slow = gaussian_blur(local_mean - inside, ANCHOR_SIGMA_PX)
-    gates = texture_gate(inside), None if grey else chroma_gate(inside)
+    # What the answer says about the source's own pixels, and by how much that is wrong.
+    error = (F.avg_pool2d(y, scale) if scale > 1 else y) - inside
+    slow = gaussian_blur(error.clamp(-DISTRUST_HIGH, DISTRUST_HIGH), ANCHOR_SIGMA_PX)
+    gates = (
+        texture_gate(inside).mul_(trust_gate(error)),
+        None if grey else chroma_gate(inside),
+    )
     return _add_detail(x, inside, y, slow, gates, scale)
 
 
