@@ -74,6 +74,8 @@ class PyzmqDealer:
     def send(self, frames: Sequence[Buffer], *, timeout_s: float) -> None:
         """See `Dealer.send`."""
         deadline = time.monotonic() + timeout_s
+        # libzmq goes on queueing for a peer that is gone: only the monitor tells.
+        self._note(self._next_event(0))
         while not self._gone:
             try:
                 # Under 64 KiB pyzmq copies anyway; a larger frame is sent from its own memory.
@@ -130,8 +132,10 @@ class PyzmqDealer:
         """Wait until the socket is ready or the connection has ended."""
         ready = dict(self._pollers[direction].poll(max(0, int(timeout_s * 1000)) + 1))
         if self._monitor in ready:
-            event = self._next_event(0)
-            self._gone = self._gone or bool(event and event & (_GONE | _FAILED))
+            self._note(self._next_event(0))
+
+    def _note(self, event: int | None) -> None:
+        self._gone = self._gone or bool(event and event & (_GONE | _FAILED))
 
     def _next_event(self, timeout_s: float) -> int | None:
         """The monitor's next event, or None."""
