@@ -486,21 +486,23 @@ def case_script_fu():
     return None
 
 
-def case_print_saved_as_tiff():
+def case_print_saved_as_png():
     image, layer, _data, _layout = make("rgba_u16", profile=True)
     enhance(image, layer)
     expected = read(image.get_layers()[0])
-    file = Gio.File.new_for_path(os.environ["WALLPRINT_TEST_BASE"] + "/print.tif")
+    file = Gio.File.new_for_path(os.environ["WALLPRINT_TEST_BASE"] + "/print.png")
     flat = enhance(*make("rgba_u16", profile=True)[:2], result="new-image")
-    export = Gimp.get_pdb().lookup_procedure("file-tiff-export")
+    export = Gimp.get_pdb().lookup_procedure("file-png-export")
     config = export.create_config()
-    for key, value in (("image", flat), ("file", file), ("include-color-profile", True)):
+    for key, value in (("image", flat), ("file", file)):
         config.set_property(key, value)
+    for key in ("include-color-profile", "save-transparent"):
+        config.set_property(key, True)
     assert export.run(config).index(0) == Gimp.PDBStatusType.SUCCESS
     again = Gimp.file_load(NONINTERACTIVE, file)
     assert (again.get_width(), again.get_height()) == (96, 72)
     assert again.get_color_profile().get_icc_profile() == PROFILE.read_bytes()
-    assert round(again.get_resolution()[1], 3) == 200.0
+    assert abs(again.get_resolution()[1] - 200.0) < 0.03, "PNG holds whole pixels per metre"
     assert read(again.get_layers()[0]) == expected
 
 
