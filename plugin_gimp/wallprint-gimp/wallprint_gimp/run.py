@@ -160,6 +160,8 @@ def enhance(
                 )
             buffer.flush()
             new.update(0, 0, new.get_width(), new.get_height())
+            if not new_image:
+                _check_unchanged(image, source, plan)
         except BaseException:
             if new_image:
                 target.delete()
@@ -172,6 +174,23 @@ def enhance(
             _insert(image, new, source, job, plan)
         forecast.remember(settings, Size(source.rect.width, source.rect.height), result.ms)
     return target, new, result
+
+
+def _check_unchanged(image: Gimp.Image, source: Source, plan: Plan) -> None:
+    """GIMP stays usable during a job: the result must still fit.
+
+    Raises:
+        BadInput: the image was resized, or the layer removed or moved.
+    """
+    layer, rect = source.original, source.rect
+    same = layer.is_valid() and canvas_of(image) == plan.canvas
+    if same and source.drawable == layer:
+        _ok, x, y = layer.get_offsets()
+        same = Rect(x, y, layer.get_width(), layer.get_height()) == rect
+    if not same:
+        raise BadInput(
+            _("The document was resized or the layer removed meanwhile; nothing was changed.")
+        )
 
 
 def _empty_image(image: Gimp.Image, plan: Plan, source: Source) -> Gimp.Image:
