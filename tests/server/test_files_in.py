@@ -18,6 +18,7 @@ from wallprint_protocol.print_size import Rect, Size
 from wallprint_server.imaging import files_in
 from wallprint_server.imaging.files_in import open_selection, open_source
 from wallprint_server.imaging.vips import vips
+from wallprint_testing.data import eval_data
 from wallprint_testing.picture_files import (
     gamma_curve,
     icc_profile,
@@ -374,9 +375,7 @@ def test_raw_and_foreign_samples_are_refused(tmp_path: Path) -> None:
 @pytest.mark.data
 def test_odd_specimens() -> None:
     """Every specimen of the evaluation pack behaves as its table says."""
-    folder = Path(os.environ.get("WALLPRINT_DATA", "/nonexistent")) / "odd"
-    if not folder.is_dir():
-        pytest.skip("WALLPRINT_DATA is not set")
+    folder = eval_data("odd")
     with (folder / "EXPECT.tsv").open() as file:
         names = [row["file"] for row in csv.DictReader(file, delimiter="\t")]
     refused = {"truncated.jpg", "bomb_60000.png", "text_named.jpg"}
