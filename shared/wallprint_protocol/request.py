@@ -73,7 +73,7 @@ class Options:
                     "rect": tuple(int(v) for v in value["rect"]),
                 }
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"params: {error}") from None
         options.check(source=source, out=out)
         return options

@@ -220,6 +220,17 @@ def test_total_ink_stays_within_the_neighbourhood() -> None:
     assert (result.sum(2) / limit).max() <= 1.011
 
 
+@pytest.mark.parametrize("step", [8, 16])
+def test_inks_keep_their_mean_in_a_reduction(step: int) -> None:
+    """The limit must look at all pixels that a result pixel is made of."""
+    cells = np.random.default_rng(5).integers(0, 2, (32, 32))
+    page = np.zeros((256, 256, 4))
+    page[..., 3] = np.kron(cells, np.ones((8, 8)))
+    out = Size(256 // step, 256 // step)
+    result, _ = run_pipeline(page, PixelLayout("CMYK", "f32"), out, engine=FakeEngine())
+    assert result[..., 3].mean() == pytest.approx(page[..., 3].mean(), abs=0.005)
+
+
 def test_only_the_selection_is_enhanced() -> None:
     mask = np.zeros((220, 300), np.uint8)
     mask[60:160, 80:220] = 255
@@ -253,13 +264,38 @@ def test_outside_the_selection_nothing_changes_at_the_same_size() -> None:
     assert not np.array_equal(result[100:120, 120:180], picture[100:120, 120:180])
 
 
-def test_a_feathered_selection_is_seamless_across_tiles() -> None:
+@pytest.mark.parametrize("feather_mm", [2.0, 7.0])
+def test_a_feathered_selection_is_seamless_across_tiles(feather_mm: float) -> None:
     mask = np.zeros((220, 300), np.uint8)
     mask[60:160, 80:220] = 255
-    kwargs = {"engine": FakeEngine(), "mask": mask, "sharpen": "matte", "feather_mm": 2.0}
+    kwargs = {"engine": FakeEngine(), "mask": mask, "sharpen": "matte", "feather_mm": feather_mm}
     a, _ = run_pipeline(photo(), RGBF, Size(600, 440), tile_px=64, **kwargs)
     b, _ = run_pipeline(photo(), RGBF, Size(600, 440), tile_px=4096, **kwargs)
     assert np.abs(a - b).max() < 2e-5
+
+
+@pytest.mark.parametrize("sigma", [12.0, 50.0])
+def test_a_feather_has_the_width_that_was_asked_for(sigma: float) -> None:
+    """Also a wide one, which is computed on a coarser grid."""
+    mask = np.zeros((40, 300), np.uint8)
+    mask[:, 150:] = 255
+    grey = np.full((40, 300, 1), 0.25)
+
+    def brighter(x: Tensor) -> Tensor:
+        return x + 0.1
+
+    result, _ = run_pipeline(
+        grey,
+        PixelLayout("GRAY", "f32"),
+        Size(600, 80),
+        engine=FakeEngine(waifu2x_photo_denoise1=brighter),
+        mask=mask,
+        repair=33,
+        feather_mm=sigma / 200 * 25.4,
+    )
+    x = torch.arange(600, dtype=torch.float64) - 299.5
+    expected = torch.special.ndtr(x / sigma).numpy()
+    assert np.abs((result[40, :, 0] - 0.25) / 0.1 - expected)[100:500].max() < 0.006
 
 
 def test_crop_and_pad_land_where_they_should() -> None:
@@ -393,6 +429,35 @@ def test_out_of_memory_halves_the_tile_and_changes_no_pixel() -> None:
     )
     assert np.abs(result - good).max() < 2e-5
     assert report.halved == 1
+
+
+def test_pieces_of_a_tile_are_blended_as_tiles_are() -> None:
+    """A network that answers every call differently must not leave a step between pieces."""
+    calls = [0]
+    pattern = torch.tensor([[1.0, -1.0, 1.0, -1.0]]).repeat(4, 1)  # nothing of it is slow
+
+    def run(x: Tensor) -> Tensor:
+        calls[0] += 1
+        if calls[0] == 1:
+            raise torch.OutOfMemoryError("planted")
+        plain = F.interpolate(x, scale_factor=4, mode="bicubic", antialias=True)
+        return plain + 0.05 * (calls[0] - 2) * pattern.repeat(x.shape[2], x.shape[3])
+
+    picture = photo(200, 60)
+    result, report = run_pipeline(
+        picture,
+        RGBF,
+        Size(800, 240),
+        engine=FakeEngine(realesrgan_x4plus=run),
+        style="enhanced",
+        tile_px=512,
+    )
+    assert (report.plan.tiles, report.halved, calls[0]) == (1, 1, 3)
+    found = np.abs(np.diff(result.mean(2), axis=1)).mean(0)
+    found = found[: found.size // 4 * 4].reshape(-1, 4).mean(1)
+    # From nothing to 0.1 between neighbours, over 32 px; without blending it is one step.
+    assert found[-1] - found[0] > 0.08
+    assert np.diff(found).max() < 0.03
 
 
 def test_memory_that_never_suffices_ends_with_its_code() -> None:

@@ -145,4 +145,5 @@ def test_local_mean_and_maximum() -> None:
     x = torch.rand(1, 2, 20, 30, generator=torch.Generator().manual_seed(5))
     pool = torch.nn.functional
     assert torch.allclose(inner_mean_3x3(x), pool.avg_pool2d(x, 3, 1), atol=1e-6)
-    assert torch.equal(local_max(x, 2), pool.max_pool2d(x, 5, 1, 2))
+    for reach in (1, 2, 6, 9):
+        assert torch.equal(local_max(x, reach), pool.max_pool2d(x, 2 * reach + 1, 1, reach))

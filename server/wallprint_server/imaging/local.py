@@ -73,11 +73,16 @@ def inner_mean_3x3(x: Tensor) -> Tensor:
 
 
 def local_max(x: Tensor, reach: int) -> Tensor:
-    """Maximum over (2 reach + 1)^2 pixels of (B, C, H, W)."""
+    """Maximum over (2 reach + 1)^2 pixels of (B, C, H, W).
+
+    Each pass doubles what a pixel has seen, so a wide neighbourhood costs little more.
+    """
     for dim in (3, 2):
-        size = x.shape[dim]
-        padded = _padded(x, dim, reach)
-        x = padded.narrow(dim, 0, size).clone()
-        for shift in range(1, 2 * reach + 1):
-            torch.maximum(x, padded.narrow(dim, shift, size), out=x)
+        x = _padded(x, dim, reach)
+        seen, wanted = 1, 2 * reach + 1
+        while seen < wanted:
+            shift = min(seen, wanted - seen)
+            size = x.shape[dim] - shift
+            x = torch.maximum(x.narrow(dim, 0, size), x.narrow(dim, shift, size))
+            seen += shift
     return x

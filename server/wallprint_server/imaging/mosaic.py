@@ -8,6 +8,21 @@ from torch import Tensor
 from .tiles import Span
 
 
+def fade_in(before: Tensor, tile: Tensor, dim: int) -> Tensor:
+    """`tile`, whose first columns or rows go over from what its neighbour has there.
+
+    Args:
+        before: (1, C, h, w), the neighbour's pixels of what both share.
+        tile: (1, C, H, W), begins with the shared pixels along `dim`.
+        dim: 3 for columns, 2 for rows.
+    """
+    shared = before.shape[dim]
+    ramp = (torch.arange(shared, device=tile.device, dtype=tile.dtype) + 0.5) / shared
+    ramp = ramp if dim == 3 else ramp[:, None]
+    rest = tile.narrow(dim, shared, tile.shape[dim] - shared)
+    return torch.cat([torch.lerp(before, tile.narrow(dim, 0, shared), ramp), rest], dim)
+
+
 class Mosaic:
     """Joins tiles that share a border into final pixels, in the order they are computed.
 
@@ -44,19 +59,13 @@ class Mosaic:
         shared = self._shared
         if not shared:
             return x, y, tile
-        ramp = (torch.arange(shared, device=tile.device, dtype=tile.dtype) + 0.5) / shared
         if column:
-            tile = torch.cat(
-                [torch.lerp(self._side, tile[..., :shared], ramp), tile[..., shared:]], -1
-            )
+            tile = fade_in(self._side, tile, 3)
         if column < len(self._columns) - 1:
             self._side = tile[..., -shared:].clone()
             tile, x_end = tile[..., :-shared], x_end - shared
         if row:
-            above = self._below[..., x:x_end]
-            tile = torch.cat(
-                [torch.lerp(above, tile[..., :shared, :], ramp[:, None]), tile[..., shared:, :]], -2
-            )
+            tile = fade_in(self._below[..., x:x_end], tile, 2)
         if row < len(self._rows) - 1:
             if not self._below.numel():
                 width = self._columns[-1].out[1]

@@ -40,6 +40,13 @@ class Axis:
         """Source coordinate of the centre of result pixel `out`."""
         return self.offset + (out + 0.5) * self.step - 0.5
 
+    def coarser(self, factor: int) -> Axis:
+        """The same mapping for a result of which one pixel spans `factor` of this one's."""
+        if factor == 1:
+            return self
+        length = ceil(self.out_px / factor)
+        return Axis(self.source_px, self.offset, self.step * factor * length, length)
+
     def support(self, start: int, stop: int, reach: float) -> tuple[int, int]:
         """Source pixels [a, b) that decide result pixels [start, stop), `reach` source px around.
 

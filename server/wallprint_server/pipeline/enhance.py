@@ -26,8 +26,8 @@ from wallprint_protocol.request import Request
 from ..imaging.color import fill_hidden
 from ..imaging.convert import Planes, mask_to_plane, to_bytes, to_planes
 from ..imaging.local import gaussian_blur, local_max
-from ..imaging.mosaic import Mosaic
-from ..imaging.reach import INK_REACH_PX
+from ..imaging.mosaic import Mosaic, fade_in
+from ..imaging.reach import INK_REACH_PX, KERNEL_LOBES, gaussian_reach
 from ..imaging.tiles import Axis, order
 from ..models.engine import Engine
 from ..raster import Raster
@@ -47,6 +47,8 @@ GPU_TILE_PX = 1024
 GPU_SHARE = 0.6
 # Ink may pass its surroundings' heaviest by this much (print.md 4.2).
 INK_TOLERANCE = 1.01
+# A feather wider than twice this sigma is computed on a coarser grid, where it has about this one.
+FEATHER_SIGMA_PX = 8.0
 
 
 @dataclass
@@ -202,20 +204,27 @@ class _Job:
             try:
                 return self._in_pieces(xs, ys, self.pieces)
             except torch.OutOfMemoryError:
-                self._halve(xs, ys)
+                pass  # not here: while the error is handled, its traceback keeps the tensors alive
+            self._halve(xs, ys)
 
     def _in_pieces(self, xs: tuple[int, int], ys: tuple[int, int], pieces: int) -> Tensor:
         if pieces == 1:
             return self._render(xs, ys)
         if self.should_cancel():
             raise Cancelled
-        if xs[1] - xs[0] >= ys[1] - ys[0]:
-            middle = (xs[0] + xs[1]) // 2
-            halves = [((xs[0], middle), ys), ((middle, xs[1]), ys)]
-            return torch.cat([self._in_pieces(a, b, pieces // 2) for a, b in halves], 3)
-        middle = (ys[0] + ys[1]) // 2
-        halves = [(xs, (ys[0], middle)), (xs, (middle, ys[1]))]
-        return torch.cat([self._in_pieces(a, b, pieces // 2) for a, b in halves], 2)
+        across = xs[1] - xs[0] >= ys[1] - ys[0]
+        start, stop = xs if across else ys
+        middle = (start + stop) // 2
+        # The halves share what neighbouring tiles share, and are joined in the same way.
+        blend = min(self.plan.blend_px, (stop - start) // 4)
+        parts = [
+            self._in_pieces(part if across else xs, ys if across else part, pieces // 2)
+            for part in ((start, middle + blend), (middle - blend, stop))
+        ]
+        dim = 3 if across else 2
+        own = middle - blend - start
+        shared = parts[0].narrow(dim, own, 2 * blend)
+        return torch.cat([parts[0].narrow(dim, 0, own), fade_in(shared, parts[1], dim)], dim)
 
     def _halve(self, xs: tuple[int, int], ys: tuple[int, int]) -> None:
         if self.engine.device.type == "cuda":
@@ -306,8 +315,8 @@ class _Job:
         for dim, axis, (start, stop), part in zip((3, 2), self.plan.axes, have, out, strict=True):
             low = floor((axis.at(part[0]) + 0.5) * grid - 0.5 - reach)
             high = ceil((axis.at(part[1] - 1) + 0.5) * grid - 0.5 + reach) + 1
-            # One size for all tiles, so that an accelerated network is prepared once: room for
-            # the rounding of `low` and `high`, in steps of 8.
+            # As few sizes as can be (tiles at the picture's border are larger), so that an
+            # accelerated network is prepared seldom: room for the rounding, in steps of 8.
             room = min(stop - start, -(-(high - low + 2) // 8) * 8)
             low = max(start, min(low, stop - room))
             x = x.narrow(dim, low - start, room)
@@ -324,21 +333,7 @@ class _Job:
         ys: tuple[int, int],
     ) -> Tensor:
         """Planes that cover (src_x, src_y) of the network grid `scale` -> result columns, rows."""
-        for dim, axis, src, out in (
-            (3, self.plan.axes[0], src_x, xs),
-            (2, self.plan.axes[1], src_y, ys),
-        ):
-            x = resample_axis(
-                x,
-                dim,
-                # Pixel centres: source coordinate u is network coordinate (u + 1/2) s - 1/2.
-                offset=(axis.at(0) + 0.5) * scale - 0.5,
-                step=axis.step * scale,
-                out=out,
-                source=src,
-                length=axis.source_px * scale,
-            )
-        return x
+        return _resampled(x, self.plan.axes, scale, (src_x, src_y), (xs, ys))
 
     def _source_span(self, which: int, out: tuple[int, int]) -> tuple[int, int]:
         """Source window of result pixels `out`: the span's own, or a smaller one for a piece."""
@@ -360,19 +355,30 @@ class _Job:
         layout = self.request.selection
         if self.selection is None or layout is None:
             return None
-        x_axis, y_axis = self.plan.axes
         sigma = self.request.options.feather_mm / 25.4 * self.request.options.ppi
-        margin = int(4 * sigma) + 1 if sigma else 0
-        wide_x = (max(0, xs[0] - margin), min(x_axis.out_px, xs[1] + margin))
-        wide_y = (max(0, ys[0] - margin), min(y_axis.out_px, ys[1] + margin))
+        # Otherwise a feather of 20 mm takes a hundred times longer than all the rest.
+        coarse = max(1, int(sigma / FEATHER_SIGMA_PX))
+        sigma /= coarse
+        margin = gaussian_reach(sigma) if sigma else 0
+        margin += KERNEL_LOBES + 2 if coarse > 1 else 0
+        x_axis, y_axis = (axis.coarser(coarse) for axis in self.plan.axes)
+        wide_x, wide_y = (
+            (max(0, a // coarse - margin), min(axis.out_px, -(-b // coarse) + margin))
+            for axis, (a, b) in ((x_axis, xs), (y_axis, ys))
+        )
         reach = 4 * max(1.0, x_axis.step, y_axis.step)
         src_x, src_y = x_axis.support(*wide_x, reach), y_axis.support(*wide_y, reach)
         rect = _rect(src_x, src_y)
         plane = mask_to_plane(self.selection.read(rect), rect.size, layout, self.engine.device)
-        mask = self._resample(plane, 1, src_x, src_y, wide_x, wide_y).clamp_(0.0, 1.0)
+        mask = _resampled(plane, (x_axis, y_axis), 1, (src_x, src_y), (wide_x, wide_y))
+        mask.clamp_(0.0, 1.0)
         if sigma:
             mask = gaussian_blur(mask, sigma)
-        return mask[..., _within(wide_y, ys), _within(wide_x, xs)]
+        fine_x, fine_y = (
+            Axis(wide.out_px, 0.0, axis.out_px / coarse, axis.out_px)
+            for wide, axis in zip((x_axis, y_axis), self.plan.axes, strict=True)
+        )
+        return _resampled(mask, (fine_x, fine_y), 1, (wide_x, wide_y), (xs, ys)).clamp_(0.0, 1.0)
 
     def _write(self, x: int, y: int, pixels: Tensor) -> None:
         rect = self.request.rect
@@ -409,8 +415,10 @@ class _Job:
         ys: tuple[int, int],
     ) -> Tensor:
         """Scale inks down where their sum passes the source's heaviest nearby (1, 4, h, w)."""
-        heaviest = local_max((1.0 - source).sum(1, keepdim=True), INK_REACH_PX)
         x_axis, y_axis = self.plan.axes
+        # A result pixel of a reduced print is made of that many more source pixels.
+        reach = ceil(INK_REACH_PX * max(1.0, x_axis.step, y_axis.step))
+        heaviest = local_max((1.0 - source).sum(1, keepdim=True), reach)
         index_x = _nearest(x_axis, xs, src_x)
         index_y = _nearest(y_axis, ys, src_y)
         limit = heaviest[..., index_y[:, None], index_x] * INK_TOLERANCE
@@ -481,6 +489,28 @@ def _memory_budget(device: torch.device) -> int:
     if device.type == "cuda":
         return int(GPU_SHARE * torch.cuda.mem_get_info(device)[0])
     return CPU_TILE_BYTES
+
+
+def _resampled(
+    x: Tensor,
+    axes: tuple[Axis, Axis],
+    scale: int,
+    have: tuple[tuple[int, int], tuple[int, int]],
+    out: tuple[tuple[int, int], tuple[int, int]],
+) -> Tensor:
+    """Planes that cover `have` (columns, rows) of the grid `scale` -> columns and rows `out`."""
+    for dim, axis, source, part in zip((3, 2), axes, have, out, strict=True):
+        x = resample_axis(
+            x,
+            dim,
+            # Pixel centres: source coordinate u is network coordinate (u + 1/2) s - 1/2.
+            offset=(axis.at(0) + 0.5) * scale - 0.5,
+            step=axis.step * scale,
+            out=part,
+            source=source,
+            length=axis.source_px * scale,
+        )
+    return x
 
 
 def _within(wide: tuple[int, int], part: tuple[int, int]) -> slice:
