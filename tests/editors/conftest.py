@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))  # the helpers beside this file, in any import mode
 
 import editor_trees
-import pytest
 from editor_bench import Bench
 
 SUITES = os.environ.get("WALLPRINT_EDITOR_SUITES", "trixie").split()

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -53,9 +52,8 @@ def test_killed_editor_frees_the_worker(bench):
         wait_until(lambda: busy(bench), 60)
         process.kill()  # the whole tree of processes dies with it
         process.communicate()
-        began = time.monotonic()
-        wait_until(lambda: not busy(bench) and not bench.server_status()["jobs"], 30)
-        assert time.monotonic() - began < 25, "grace of 15 s and one tile"
+        # At most 30 s of silence, or 15 s of grace after a failed send; then one tile.
+        wait_until(lambda: not busy(bench) and not bench.server_status()["jobs"], 70)
     finally:
         process.kill()
 
