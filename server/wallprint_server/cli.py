@@ -38,7 +38,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         message = message[:1].upper() + message[1:]
-        raise BadInput(f"{message}. `{self.prog} --help` shows what there is.")
+        raise BadInput(f"{message.rstrip('.')}. `{self.prog} --help` shows what there is.")
 
 
 def make_parser() -> argparse.ArgumentParser:
