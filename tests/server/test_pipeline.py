@@ -15,6 +15,7 @@ from torch import Tensor
 from wallprint_protocol.errors import Cancelled, WallprintError
 from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_size import Placement, Rect, Size, Window, place
+from wallprint_server.pipeline.enlarge import anchored
 from wallprint_testing.engines import FakeEngine, conv_network, run_pipeline
 
 RGB8, RGB16 = PixelLayout("RGB", "u8"), PixelLayout("RGB", "u16")
@@ -195,6 +196,19 @@ def test_alpha_is_enlarged_plainly() -> None:
     assert result[..., 3].max() <= 1
 
 
+@pytest.mark.parametrize("out", [Size(640, 480), Size(333, 251), Size(40, 30)])
+def test_a_cut_out_has_no_ghost_of_its_outline(out: Size) -> None:
+    picture = np.ones((120, 160, 2))
+    picture[:, 80:, 1] = 0
+    result, _ = run_pipeline(
+        picture, PixelLayout("GRAYA", "f32", "straight"), out, engine=FakeEngine()
+    )
+    edge, near = out.width // 2, 2 * max(1, out.width // 160) + 1
+    assert (result[:, : edge - near, 1] == 1).all()
+    assert (result[:, edge + near :, 1] == 0).all()
+    assert np.diff(result[out.height // 2, :, 1]).max() <= 0
+
+
 def test_black_text_in_cmyk_stays_in_k() -> None:
     page = np.zeros((80, 120, 4))
     page[20:60:8, 10:110, 3] = 1.0
@@ -369,6 +383,22 @@ def test_a_network_that_runs_away_widely_is_replaced_by_the_plain_enlargement() 
     assert report.calmed == 1
     assert any("extreme" in note for note in report.notes)
     assert np.abs(result[110:190, 110:290] - plain[110:190, 110:290]).max() < 0.02
+
+
+@pytest.mark.parametrize(("style", "kept"), [("faithful", False), ("enhanced", True), ("", True)])
+def test_a_network_that_invents_may_contradict_the_source_more(style: str, kept: bool) -> None:
+    """Real-ESRGAN is off by up to 0.36 on photographs; its detail around must not vanish there."""
+    pattern = 0.1 * torch.tensor([[1.0, -1.0, 1.0, -1.0]]).repeat(4, 1)
+
+    def run(x: Tensor) -> Tensor:
+        y = F.interpolate(x, scale_factor=4, mode="bicubic", antialias=True)
+        y = y + pattern.repeat(x.shape[2], x.shape[3])
+        y[..., 80:84, 80:84] += 0.36
+        return y
+
+    x = torch.from_numpy(photo(40, 40)).permute(2, 0, 1)[None].float()
+    spot = anchored(x, run, 4, style)[0].mean(0)[70:76, 70:90]
+    assert (float(spot.diff(dim=1).abs().mean()) > 0.1) == kept
 
 
 def test_hidden_colours_outside_the_selection_stay_at_the_same_size() -> None:

@@ -174,7 +174,7 @@ class _Job:
         self.on_progress("load", 0, plan.tiles, 0)
         with self._timed("load"):
             self.repair_net = self._network(plan.repair[0].name) if plan.repair else None
-            self.ladder = [(self._network(spec.name), spec.scale) for spec in plan.ladder]
+            self.ladder = [(self._network(spec.name), spec) for spec in plan.ladder]
         self._fill_padding()
         mosaic = Mosaic(plan.columns, plan.rows, plan.blend_px)
         rows_done = rect.y
@@ -270,7 +270,13 @@ class _Job:
             colour = self._limit_ink(colour, visible, src_x, src_y, xs, ys)
         if planes.alpha is None:
             return colour
-        alpha = self._resample(planes.alpha, 1, src_x, src_y, xs, ys).clamp_(0.0, 1.0)
+        # Within the range of the nearest pixels: otherwise every cut-out would ring, with a ghost
+        # of its outline (8 levels of 255) three source pixels outside.
+        reach = ceil(max(1.0, x_axis.step, y_axis.step))
+        highest = self._nearby(local_max(planes.alpha, reach), src_x, src_y, xs, ys)
+        lowest = self._nearby(-local_max(-planes.alpha, reach), src_x, src_y, xs, ys)
+        alpha = self._resample(planes.alpha, 1, src_x, src_y, xs, ys)
+        alpha = torch.minimum(torch.maximum(alpha, lowest), highest)
         return torch.cat([colour, alpha], 1)
 
     def _enlarged(
@@ -287,13 +293,13 @@ class _Job:
                 x = repair(x, self.repair_net, self.plan.repair[1])
         grid = 1
         with self._timed("enlarge"):
-            for (network, scale), reach in zip(self.ladder, self.plan.reaches, strict=False):
+            for (network, spec), reach in zip(self.ladder, self.plan.reaches, strict=False):
                 x, src_x, src_y = self._needed(x, grid, reach, (src_x, src_y), (xs, ys))
-                x = anchored(x, network, scale)
-                grid *= scale
+                x = anchored(x, network, spec.scale, spec.style)
+                grid *= spec.scale
                 src_x, src_y = (
-                    (src_x[0] * scale, src_x[1] * scale),
-                    (src_y[0] * scale, src_y[1] * scale),
+                    (src_x[0] * spec.scale, src_x[1] * spec.scale),
+                    (src_y[0] * spec.scale, src_y[1] * spec.scale),
                 )
         with self._timed("resample"):
             return self._resample(x, grid, src_x, src_y, xs, ys)
@@ -334,6 +340,19 @@ class _Job:
     ) -> Tensor:
         """Planes that cover (src_x, src_y) of the network grid `scale` -> result columns, rows."""
         return _resampled(x, self.plan.axes, scale, (src_x, src_y), (xs, ys))
+
+    def _nearby(
+        self,
+        x: Tensor,
+        src_x: tuple[int, int],
+        src_y: tuple[int, int],
+        xs: tuple[int, int],
+        ys: tuple[int, int],
+    ) -> Tensor:
+        """What source planes that cover (src_x, src_y) have nearest to each result pixel."""
+        x_axis, y_axis = self.plan.axes
+        index_x, index_y = _nearest(x_axis, xs, src_x), _nearest(y_axis, ys, src_y)
+        return x[..., index_y[:, None], index_x]
 
     def _source_span(self, which: int, out: tuple[int, int]) -> tuple[int, int]:
         """Source window of result pixels `out`: the span's own, or a smaller one for a piece."""
@@ -419,9 +438,7 @@ class _Job:
         # A result pixel of a reduced print is made of that many more source pixels.
         reach = ceil(INK_REACH_PX * max(1.0, x_axis.step, y_axis.step))
         heaviest = local_max((1.0 - source).sum(1, keepdim=True), reach)
-        index_x = _nearest(x_axis, xs, src_x)
-        index_y = _nearest(y_axis, ys, src_y)
-        limit = heaviest[..., index_y[:, None], index_x] * INK_TOLERANCE
+        limit = self._nearby(heaviest, src_x, src_y, xs, ys) * INK_TOLERANCE
         ink = 1.0 - colour
         total = ink.clamp_min(0.0).sum(1, keepdim=True)
         return 1.0 - ink * (limit / total.clamp_min(1e-6)).clamp(max=1.0)
