@@ -9,7 +9,7 @@ import torch
 from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_size import Size
 from wallprint_server.imaging.color import decode_srgb, encode_srgb, fill_hidden
-from wallprint_server.imaging.convert import to_bytes, to_planes
+from wallprint_server.imaging.convert import Planes, to_bytes, to_planes
 
 CPU = torch.device("cpu")
 NUMPY = {"u8": "<u1", "u16": "<u2", "f16": "<f2", "f32": "<f4"}
@@ -74,6 +74,12 @@ def test_bad_floats_do_not_spread() -> None:
     data = np.array([np.nan, np.inf, -np.inf, 0.5], "<f4").tobytes()
     planes = to_planes(data, Size(4, 1), PixelLayout("GRAY", "f32"), CPU)
     assert planes.colour.flatten().tolist() == [0.0, 65504.0, -65504.0, 0.5]
+
+
+def test_half_floats_stay_finite() -> None:
+    layout = PixelLayout("GRAY", "f16")
+    back = to_bytes(Planes(torch.tensor([[[[1e5, -1e5]]]]), None), layout)
+    assert np.frombuffer(back, "<f2").tolist() == [65504.0, -65504.0]
 
 
 def test_srgb_curve() -> None:

@@ -18,6 +18,7 @@ from .color import decode_srgb, encode_srgb
 
 _NUMPY = {"u8": "<u1", "u16": "<u2", "f16": "<f2", "f32": "<f4"}
 _FULL_SCALE = {"u8": 255.0, "u16": 65535.0}
+MAX_HALF = 65504.0  # the largest finite half float
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def to_planes(
     if layout.dtype in _FULL_SCALE:
         planes /= _FULL_SCALE[layout.dtype]
     else:
-        planes = torch.nan_to_num(planes, nan=0.0, posinf=65504.0, neginf=-65504.0)
+        planes = torch.nan_to_num(planes, nan=0.0, posinf=MAX_HALF, neginf=-MAX_HALF)
     colour, alpha = planes, None
     if layout.has_alpha:
         colour, alpha = planes[:, :-1], planes[:, -1:].clamp(0.0, 1.0)
@@ -87,6 +88,8 @@ def to_bytes(planes: Planes, layout: PixelLayout) -> bytes:
         # Never negative, so that cutting the fraction off is the floor.
         planes_out = planes_out.mul(full).add_(0.5).clamp_(0.0, full)
         planes_out = planes_out.to(torch.uint8 if layout.dtype == "u8" else torch.uint16)
+    elif layout.dtype == "f16":
+        planes_out = planes_out.clamp(-MAX_HALF, MAX_HALF)
     array = planes_out.cpu().numpy().astype(_NUMPY[layout.dtype], copy=False)
     # (1, C, H, W) -> (H, W, C), on the small samples
     return np.ascontiguousarray(array[0].transpose(1, 2, 0)).tobytes()
