@@ -49,6 +49,23 @@ def network_alone(request: Request, source: Raster, engine: Engine) -> float:
     return time.perf_counter() - start
 
 
+def pipeline_here(request: Request, source: Raster, engine: Engine) -> float:
+    """Seconds for the whole pipeline in this process."""
+    with tempfile.TemporaryFile() as made:
+        made.truncate(request.out.pixels * 3)
+        start = time.perf_counter()
+        enhance(
+            request,
+            source,
+            None,
+            Raster(made.fileno(), request.out, 3),
+            engine=engine,
+            on_progress=lambda *_: None,
+            should_cancel=lambda: False,
+        )
+        return time.perf_counter() - start
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megapixels", type=float, default=12.0, help="of the source")
@@ -75,24 +92,12 @@ def main() -> None:
         raw.flush()
         os.environ["WALLPRINT_STATE_DIR"] = folder
         launcher = [sys.executable, "-m", "wallprint_server"]
-        with client.connect(launcher=launcher) as connection:
-            try:
-                for _ in range(args.rounds):
-                    given = Raster(raw.fileno(), source, 3)
-                    seconds["network"].append(network_alone(request, given, engine))
-                    with tempfile.TemporaryFile() as made:
-                        made.truncate(out.pixels * 3)
-                        start = time.perf_counter()
-                        enhance(
-                            request,
-                            given,
-                            None,
-                            Raster(made.fileno(), request.out, 3),
-                            engine=engine,
-                            on_progress=lambda *_: None,
-                            should_cancel=lambda: False,
-                        )
-                        seconds["pipeline"].append(time.perf_counter() - start)
+        try:
+            for _ in range(args.rounds):
+                given = Raster(raw.fileno(), source, 3)
+                seconds["network"].append(network_alone(request, given, engine))
+                seconds["pipeline"].append(pipeline_here(request, given, engine))
+                with client.connect(launcher=launcher) as connection:
                     start = time.perf_counter()
                     client.enhance(
                         request,
@@ -101,7 +106,8 @@ def main() -> None:
                         connection=connection,
                     )
                     seconds["server"].append(time.perf_counter() - start)
-            finally:
+        finally:
+            with client.connect(start=False) as connection:
                 connection.stop()
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     ratios = {

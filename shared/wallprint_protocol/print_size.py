@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from math import hypot
+from math import hypot, isfinite
 
 NM_PER_MM = 1_000_000
 NM_PER_INCH = 25_400_000
@@ -77,7 +77,7 @@ class Window:
 
 def ppi_to_milli(ppi: float) -> int:
     """Whole thousandths of a ppi; raises PrintSizeError outside 30..1200."""
-    milli = round(Fraction(str(ppi)) * 1000)
+    milli = round(Fraction(str(ppi)) * 1000) if isfinite(ppi) else 0
     if not MIN_PPI * 1000 <= milli <= MAX_PPI * 1000:
         raise PrintSizeError(
             f"{ppi:g} ppi is outside {MIN_PPI}..{MAX_PPI}; "
@@ -155,7 +155,7 @@ def parse_print_size(text: str) -> PrintSize:
         w_mm, h_mm = ISO_MM[name.upper()]
         return PrintSize(w_mm * NM_PER_MM, h_mm * NM_PER_MM, free_orientation=True)
     for w_in, h_in in FRAMES_IN:
-        if name.lower() == f"{w_in}x{h_in}in":
+        if name.lower().replace(" ", "") == f"{w_in}x{h_in}in":
             return PrintSize(w_in * NM_PER_INCH, h_in * NM_PER_INCH, free_orientation=True)
     match = _SIZE.match(name)
     if match is None:

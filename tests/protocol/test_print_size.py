@@ -116,7 +116,7 @@ def test_bad_sizes_are_refused_with_a_sentence(text: str) -> None:
     assert len(str(error.value)) > 20
 
 
-@pytest.mark.parametrize("ppi", [0, -1, 29.9, 1200.1, 1e9])
+@pytest.mark.parametrize("ppi", [0, -1, 29.9, 1200.1, 1e9, float("nan"), float("inf")])
 def test_absurd_ppi_is_refused(ppi: float) -> None:
     with pytest.raises(PrintSizeError):
         ppi_to_milli(ppi)

@@ -115,7 +115,14 @@ def test_grey_stays_grey_and_the_mean_colour_stays() -> None:
     grey = np.repeat(photo(channels=1), 3, 2)
     result, _ = run_pipeline(u8(grey), RGB8, Size(600, 440), engine=FakeEngine(), sharpen="matte")
     assert (result.max(2).astype(int) - result.min(2)).max() <= 1
-    colour, _ = run_pipeline(photo(), RGBF, Size(600, 440), engine=FakeEngine(), sharpen="matte")
+
+    def shifted(x: Tensor) -> Tensor:  # a repair network with a colour cast
+        return conv_network(1)(x) + torch.tensor([0.02, -0.01, 0.01]).view(1, 3, 1, 1)
+
+    engine = FakeEngine(waifu2x_photo_denoise3=shifted)
+    colour, _ = run_pipeline(
+        photo(), RGBF, Size(600, 440), engine=engine, sharpen="matte", repair=100
+    )
     assert np.abs(colour.mean((0, 1)) / photo().mean((0, 1)) - 1).max() < 1e-3
 
 

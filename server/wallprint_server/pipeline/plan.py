@@ -14,7 +14,13 @@ from wallprint_protocol.errors import BadInput
 from wallprint_protocol.print_size import px_to_mm, viewing_distance_mm
 from wallprint_protocol.request import Request
 
-from ..imaging.reach import ANCHOR_REACH_PX, FILL_REACH_PX, kernel_reach
+from ..imaging.reach import (
+    ANCHOR_REACH_PX,
+    FILL_REACH_PX,
+    REPAIR_SIGMA_PX,
+    gaussian_reach,
+    kernel_reach,
+)
 from ..imaging.tiles import Axis, Span, cut_axis
 from ..models import catalog
 from ..models.catalog import NetworkSpec
@@ -46,7 +52,6 @@ class Plan:
         reach_px: source pixels around a result pixel that decide it, all stages together.
         reaches: see `grid_reaches`.
         tile_bytes: working memory of one tile, estimated.
-        notes: what a user should know.
     """
 
     ladder: tuple[NetworkSpec, ...]
@@ -59,7 +64,6 @@ class Plan:
     reach_px: float
     reaches: tuple[float, ...]
     tile_bytes: int
-    notes: tuple[str, ...] = ()
 
     @property
     def scale(self) -> int:
@@ -224,7 +228,7 @@ def make_plan(request: Request, *, repair_amount: int, memory_bytes: int, tile_p
     sharpening = output_sharpening(options.sharpen, options.strength, options.ppi, distance)
     networks = [*before, *ladder]
     reaches = grid_reaches(ladder, step)
-    reach = reaches[0] + sum(spec.reach_px for spec in before)
+    reach = reaches[0] + sum(spec.reach_px + gaussian_reach(REPAIR_SIGMA_PX) for spec in before)
     reach += sharpening.reach_px * step if sharpening else 0.0
     reach += FILL_REACH_PX if request.layout.has_alpha else 0.0
     blend_px = 0 if all(spec.exact for spec in networks) else BLEND_PX
