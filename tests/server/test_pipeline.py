@@ -300,23 +300,24 @@ def test_a_feather_has_the_width_that_was_asked_for(sigma: float) -> None:
     """Also a wide one, which is computed on a coarser grid."""
     mask = np.zeros((40, 300), np.uint8)
     mask[:, 150:] = 255
-    grey = np.full((40, 300, 1), 0.25)
+    check = np.where(np.indices((40, 300)).sum(0) % 2, 1.0, -1.0)
 
-    def brighter(x: Tensor) -> Tensor:
-        return x + 0.1
+    def more_contrast(x: Tensor) -> Tensor:
+        return x + 2 * (x - 0.25)
 
     result, _ = run_pipeline(
-        grey,
+        (0.25 + 0.02 * check)[..., None],
         PixelLayout("GRAY", "f32"),
-        Size(600, 80),
-        engine=FakeEngine(waifu2x_photo_denoise1=brighter),
+        Size(300, 40),
+        engine=FakeEngine(waifu2x_photo_denoise1=more_contrast),
         mask=mask,
         repair=33,
         feather_mm=sigma / 200 * 25.4,
     )
-    x = torch.arange(600, dtype=torch.float64) - 299.5
+    weight = ((result[..., 0] - 0.25) / (0.02 * check) - 1) / 2
+    x = torch.arange(300, dtype=torch.float64) - 149.5
     expected = torch.special.ndtr(x / sigma).numpy()
-    assert np.abs((result[40, :, 0] - 0.25) / 0.1 - expected)[100:500].max() < 0.006
+    assert np.abs(weight[20] - expected)[50:250].max() < 0.006
 
 
 def test_crop_and_pad_land_where_they_should() -> None:

@@ -94,10 +94,10 @@ def no_leaks():
     gc.collect()
     this = psutil.Process()
     before = this.num_fds()
-    others = {child.pid for child in this.children(recursive=True)}  # an X server of the editors
+    others = {child.pid for child in this.children()}  # what the editors need
     yield
     gc.collect()
-    wait_until(lambda: {child.pid for child in this.children(recursive=True)} <= others, 5)
+    wait_until(lambda: {child.pid for child in this.children()} <= others, 5)
     # pyzmq keeps one collector thread with its own sockets once a large frame was sent.
     assert this.num_fds() <= before + 12
 
