@@ -95,7 +95,7 @@ def no_leaks():
     this = psutil.Process()
     before = this.num_fds()
     others = {child.pid for child in this.children()}  # what the editors need
-    yield
+    yield others
     gc.collect()
     wait_until(lambda: {child.pid for child in this.children()} <= others, 5)
     # pyzmq keeps one collector thread with its own sockets once a large frame was sent.
