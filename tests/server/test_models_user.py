@@ -182,10 +182,10 @@ def test_a_network_that_sees_the_whole_tile_is_not_exact() -> None:
 
 
 def test_a_wrong_scale_is_refused() -> None:
-    with pytest.raises(user_import._Refused, match="256 px"):
+    with pytest.raises(user_import.Refused, match="256 px"):
         user_import._measure(Shrug(3), 3, 1)
     facts = {"channels_in": 3, "channels_out": 3, "scale": 16}
-    with pytest.raises(user_import._Refused, match="scale 16"):
+    with pytest.raises(user_import.Refused, match="scale 16"):
         user_import._check_contract(facts)
-    with pytest.raises(user_import._Refused, match="1 to 3 channels"):
+    with pytest.raises(user_import.Refused, match="1 to 3 channels"):
         user_import._check_contract({**facts, "channels_in": 1})

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,18 +52,12 @@ def add(path: Path) -> str:
     Raises:
         BadInput: no such file, not a network that fits, or not to be trusted; one sentence.
     """
-    size = path.stat().st_size if path.is_file() else -1
-    if size < 0:
-        raise BadInput(f"There is no network file {path}.", code="E_MODEL_NOT_FOUND")
-    if path.suffix.lower() not in SUFFIXES:
-        raise _refused(path, f"its name must end in one of {', '.join(SUFFIXES)}")
-    if not 0 < size <= MAX_FILE_BYTES:
-        raise _refused(path, f"it has {size} bytes (1 to {MAX_FILE_BYTES} are allowed)")
+    require_file(path)
     stem = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")[:40] or "network"
     digest = _sha256(path)
     name = f"{catalog.USER_PREFIX}{stem}-{digest[:8]}"
     with tempfile.TemporaryDirectory(prefix="wallprint-model-") as folder:
-        record = _in_child(path, Path(folder))
+        record = in_child(path, Path(folder), __spec__.name)
         content = Path(folder, "network.safetensors").read_bytes()
     record |= {
         "title": f"{path.name} (your own)",
@@ -73,6 +68,17 @@ def add(path: Path) -> str:
     return name
 
 
+def require_file(path: Path) -> None:
+    """Raise BadInput unless `path` is a file that may hold a network."""
+    size = path.stat().st_size if path.is_file() else -1
+    if size < 0:
+        raise BadInput(f"There is no network file {path}.", code="E_MODEL_NOT_FOUND")
+    if path.suffix.lower() not in SUFFIXES:
+        raise refused(path, f"its name must end in one of {', '.join(SUFFIXES)}")
+    if not 0 < size <= MAX_FILE_BYTES:
+        raise refused(path, f"it has {size} bytes (1 to {MAX_FILE_BYTES} are allowed)")
+
+
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -81,9 +87,18 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _in_child(path: Path, folder: Path) -> dict[str, Any]:
-    """Run the check in a process of its own; its record, or BadInput with its reason."""
-    command = [sys.executable, "-m", __spec__.name, str(path.absolute()), str(folder)]
+def in_child(path: Path, folder: Path, module: str) -> dict[str, Any]:
+    """Have `module` check a file in a process of its own.
+
+    Args:
+        path: of the file, the process's first argument.
+        folder: takes what the process writes, its second argument; `answer.json` is its record.
+        module: to run.
+
+    Raises:
+        BadInput: with the reason that the record names under "refused" or "missing".
+    """
+    command = [sys.executable, "-m", module, str(path.absolute()), str(folder)]
     try:
         done = subprocess.run(
             command,
@@ -94,46 +109,39 @@ def _in_child(path: Path, folder: Path) -> dict[str, Any]:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise _refused(path, f"checking it took more than {CHECK_TIMEOUT_S:.0f} s") from None
+        raise refused(path, f"checking it took more than {CHECK_TIMEOUT_S:.0f} s") from None
     try:
         answer: dict[str, Any] = json.loads(Path(folder, "answer.json").read_text())
     except (OSError, ValueError):
         lines = done.stderr.strip().splitlines() or ["no message"]
-        raise _refused(path, f"checking it ended with {done.returncode} ({lines[-1]})") from None
+        raise refused(path, f"checking it ended with {done.returncode} ({lines[-1]})") from None
     if "missing" in answer:
         raise BadInput(answer["missing"], code="E_MODEL_LOAD")
     if "refused" in answer:
-        raise _refused(path, answer["refused"])
+        raise refused(path, answer["refused"])
     return answer
 
 
-def _refused(path: Path, why: str) -> BadInput:
+def refused(path: Path, why: str) -> BadInput:
+    """The error of a file that is not taken; `why` ends its sentence."""
     return BadInput(f"The network file {path.name} was refused: {why}.", code="E_MODEL_UNTRUSTED")
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """Inside the child: why the file is refused, as the end of a sentence."""
 
 
-def _child(path: Path, folder: Path) -> None:
-    """What the child does; its answer goes into a file, as libraries may print."""
+def child(folder: Path, work: Callable[[], dict[str, Any]]) -> None:
+    """What the child does; its answer goes into a file, as libraries may print.
+
+    Args:
+        folder: takes `answer.json`.
+        work: gives the record, or raises `Refused`.
+    """
     answer: dict[str, Any]
     try:
-        import torch
-
-        from .networks.user import open_user_network
-
-        _limit_memory()
-        tensors = _read(path)
-        module, answer = open_user_network(tensors)
-        _check_contract(answer)
-        with torch.inference_mode():
-            answer |= _measure(module, answer["scale"], answer["multiple"])
-        import safetensors.torch
-
-        content = safetensors.torch.save({k: v.contiguous().clone() for k, v in tensors.items()})
-        Path(folder, "network.safetensors").write_bytes(content)
-    except _Refused as error:
+        answer = work()
+    except Refused as error:
         answer = {"refused": str(error)}
     except ModuleNotFoundError as error:
         answer = {"missing": str(error)}
@@ -146,7 +154,25 @@ def _child(path: Path, folder: Path) -> None:
     Path(folder, "answer.json").write_text(json.dumps(answer))
 
 
-def _limit_memory() -> None:
+def _check_and_keep(path: Path, folder: Path) -> dict[str, Any]:
+    """In the child: everything about the file; its tensors go into `network.safetensors`."""
+    import safetensors.torch
+    import torch
+
+    from .networks.user import open_user_network
+
+    limit_memory()
+    tensors = read_tensors(path)
+    module, answer = open_user_network(tensors)
+    _check_contract(answer)
+    with torch.inference_mode():
+        answer |= _measure(module, answer["scale"], answer["multiple"])
+    content = safetensors.torch.save({k: v.contiguous().clone() for k, v in tensors.items()})
+    Path(folder, "network.safetensors").write_bytes(content)
+    return answer
+
+
+def limit_memory() -> None:
     """Let the process grow by MEMORY_BYTES from here on; the libraries are mapped already."""
     try:
         import resource
@@ -157,7 +183,7 @@ def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of the file; never runs code from it."""
     import pickle
 
@@ -170,17 +196,17 @@ def _read(path: Path) -> dict[str, Tensor]:
         else:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise _Refused("it holds code or objects, not only tensors") from None
+        raise Refused("it holds code or objects, not only tensors") from None
     except (safetensors.SafetensorError, EOFError, ValueError, KeyError):
-        raise _Refused("it is damaged or not a network file") from None
+        raise Refused("it is damaged or not a network file") from None
     except (RuntimeError, OSError) as error:
         if "allocate memory" in str(error):
             raise
-        raise _Refused("it is damaged or not a network file") from None
+        raise Refused("it is damaged or not a network file") from None
     tensors = _unwrapped(loaded)
     for key, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise _Refused(f"its tensor {key!r} has numbers that are not finite")
+            raise Refused(f"its tensor {key!r} has numbers that are not finite")
     return tensors
 
 
@@ -192,26 +218,26 @@ def _unwrapped(loaded: Any) -> dict[str, Tensor]:
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
     if not isinstance(loaded, dict):
-        raise _Refused("it holds no table of tensors")
+        raise Refused("it holds no table of tensors")
     tensors = {
         str(key).removeprefix("module."): value
         for key, value in loaded.items()
         if isinstance(value, torch.Tensor)
     }
     if not tensors:
-        raise _Refused("it holds no tensors")
+        raise Refused("it holds no tensors")
     return tensors
 
 
 def _check_contract(found: dict[str, Any]) -> None:
     """Picture in, picture out, whole scale."""
     if (found["channels_in"], found["channels_out"]) != (3, 3):
-        raise _Refused(
+        raise Refused(
             f"it maps {found['channels_in']} to {found['channels_out']} channels; "
             "RGB to RGB is needed"
         )
     if not 1 <= found["scale"] <= MAX_SCALE:
-        raise _Refused(f"its scale {found['scale']} is not within 1 to {MAX_SCALE}")
+        raise Refused(f"its scale {found['scale']} is not within 1 to {MAX_SCALE}")
 
 
 def _measure(module: Any, scale: int, multiple: int) -> dict[str, Any]:
@@ -233,9 +259,9 @@ def _measure(module: Any, scale: int, multiple: int) -> dict[str, Any]:
     whole = module(x)
     us_per_px = (time.perf_counter() - began) * 1e6 / side**2
     if tuple(whole.shape) != (1, 3, side * scale, side * scale):
-        raise _Refused(f"it turns {side} px into a result of {tuple(whole.shape)}")
+        raise Refused(f"it turns {side} px into a result of {tuple(whole.shape)}")
     if not bool(torch.isfinite(whole).all()):
-        raise _Refused("its result on a test picture is not finite")
+        raise Refused("its result on a test picture is not finite")
     # Off any grid of windows inside the network (but for the multiple that it states).
     start = (side // 2 - 3) // multiple * multiple
     centre = slice(start * scale, (start + KEPT_PX) * scale)
@@ -262,4 +288,4 @@ def _measure(module: Any, scale: int, multiple: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    _child(Path(sys.argv[1]), Path(sys.argv[2]))
+    child(Path(sys.argv[2]), lambda: _check_and_keep(Path(sys.argv[1]), Path(sys.argv[2])))
