@@ -82,6 +82,20 @@ def test_tiles_fit_the_memory(scale: float, style: str) -> None:
     assert min(width, height) > 2 * plan.reach_px + 4
 
 
+@pytest.mark.parametrize("source", [Size(160, 120), Size(320, 240), Size(60, 4000)])
+@pytest.mark.parametrize("scale", [8.0, 20.0, 40.0])
+def test_a_small_picture_enlarged_a_lot_fits_the_memory(source: Size, scale: float) -> None:
+    """At the picture's border a window discards nothing: its length does not limit the result."""
+    request = _request(source, Size(round(source.width * scale), round(source.height * scale)))
+    plan = make_plan(request, repair_amount=0, memory_bytes=GIB)
+    longest = [
+        max(b - a for a, b in (s.core for s in spans)) for spans in (plan.columns, plan.rows)
+    ]
+    pixels_in = longest[0] * longest[1] / scale**2 * (plan.scale / plan.ladder[-1].scale) ** 2
+    assert pixels_in * plan.ladder[-1].bytes_per_px < GIB
+    assert plan.tile_bytes < 1.1 * GIB
+
+
 def test_a_smaller_print_than_the_source_needs_no_network() -> None:
     request = _request(Size(4000, 3000), Size(2000, 1500))
     plan = make_plan(request, repair_amount=0, memory_bytes=GIB)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from math import inf
 
 import pytest
 import torch
@@ -25,7 +26,14 @@ def test_spans_cover_the_result_once_with_the_whole_reach() -> None:
         axis = _random_axis(rng)
         reach = rng.uniform(0, 60)
         blend = rng.choice([0, 0, 5, 16])
-        spans = cut_axis(axis, tile_px=rng.randrange(16, 700), reach=reach, blend_px=blend)
+        tile_px, core_px = rng.randrange(16, 700), rng.choice([inf, rng.uniform(40, 300)])
+        spans = cut_axis(axis, tile_px=tile_px, reach=reach, blend_px=blend, core_px=core_px)
+        least = max(2.0, 8 * axis.step, (4 * blend + 4) * axis.step)
+        longest = max(span.core[1] - span.core[0] for span in spans) * axis.step
+        assert longest <= max(core_px, least) + axis.step
+        border = reach + blend * axis.step + 1
+        window = spans[0].source[1] - spans[0].source[0]
+        assert window <= max(tile_px, 2 * border + least + 2)
         at = 0
         for i, span in enumerate(spans):
             assert span.core[0] == at

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from math import ceil, floor
+from math import ceil, floor, inf
 
 
 @dataclass(frozen=True)
@@ -72,43 +72,50 @@ class Span:
     core: tuple[int, int]
 
 
-def cut_axis(axis: Axis, *, tile_px: int, reach: float, blend_px: int = 0) -> list[Span]:
-    """Cut an axis into spans whose source windows all have the same length.
+def cut_axis(
+    axis: Axis, *, tile_px: int, reach: float, blend_px: int = 0, core_px: float = inf
+) -> list[Span]:
+    """Cut an axis into spans of equal cores whose source windows all have the same length.
 
     One constant window length lets an accelerated network be prepared once. Every result pixel
     has at least `reach` source pixels around it inside its window, or the picture's true border.
 
     Args:
         axis: the mapping.
-        tile_px: wanted length of a source window; raised where the border leaves no room.
+        tile_px: longest source window; raised where the border leaves no room.
         reach: border in source px that a tile must discard on each inner side.
         blend_px: neighbours share twice this many result pixels; 0 for exact networks.
+        core_px: longest core in source px. What a tile costs at network scale is decided by its
+            core; at the picture's border, where nothing is discarded, a window does not limit it.
     """
-    low, high = axis.support(0, axis.out_px, reach)
     border = reach + blend_px * axis.step + 1.0
-    # Room for some result pixels of its own, and none that three tiles share: evenly spread
-    # windows may lie half as far apart as they could.
-    least = ceil(2 * border + max(2.0, 8 * axis.step, (4 * blend_px + 4) * axis.step)) + 1
-    tile_px = max(tile_px, least)
-    if high - low <= tile_px:
-        return [Span((low, high), (0, axis.out_px), (0, axis.out_px))]
-    count = ceil((high - low - 2 * border) / (tile_px - 2 * border))
-    starts = [low + (i * (high - low - tile_px)) // (count - 1) for i in range(count)]
-    cuts = [0]
-    for before, after in pairwise(starts):
-        middle = (after + before + tile_px - 1) / 2  # centre of what both windows see
-        cuts.append(ceil((middle + 0.5 - axis.offset) / axis.step - 0.5))
-    cuts.append(axis.out_px)
+    # Room for some result pixels of its own, and none that three tiles share.
+    least_px = max(2.0, 8 * axis.step, (4 * blend_px + 4) * axis.step)
+    tile_px = max(tile_px, ceil(2 * border + least_px) + 1)
+    core_px = max(core_px, least_px)
+    low, high = axis.support(0, axis.out_px, reach)
+    count = ceil(max((high - low - 2 * border) / (tile_px - 2 * border), axis.window / core_px))
+    while True:
+        spans = _even_spans(axis, max(1, count), reach, blend_px)
+        if len(spans) == 1 or spans[0].source[1] - spans[0].source[0] <= tile_px:
+            return spans
+        count += 1
+
+
+def _even_spans(axis: Axis, count: int, reach: float, blend_px: int) -> list[Span]:
+    """`count` equal cores, windows as long as the longest need be."""
+    cuts = [axis.out_px * i // count for i in range(count + 1)]
+    outs = [
+        (a - (blend_px if a else 0), b + (blend_px if b < axis.out_px else 0))
+        for a, b in pairwise(cuts)
+    ]
+    needs = [axis.support(*out, reach) for out in outs]
+    low, high = axis.support(0, axis.out_px, reach)
+    length = max(b - a for a, b in needs)
+    starts = [max(low, min(a, high - length)) for a, _ in needs]
     return [
-        Span(
-            (start, start + tile_px),
-            (
-                cuts[i] - (blend_px if i else 0),
-                cuts[i + 1] + (blend_px if i < count - 1 else 0),
-            ),
-            (cuts[i], cuts[i + 1]),
-        )
-        for i, start in enumerate(starts)
+        Span((start, start + length), out, core)
+        for start, out, core in zip(starts, outs, pairwise(cuts), strict=True)
     ]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, prod
+from math import ceil, inf, prod
 
 from wallprint_protocol.errors import BadInput
 from wallprint_protocol.print_size import px_to_mm, viewing_distance_mm
@@ -139,7 +139,7 @@ def grid_reaches(ladder: Sequence[NetworkSpec], step: float) -> tuple[float, ...
 
 @dataclass(frozen=True)
 class TileCost:
-    """Working memory of a tile by the side of its source window.
+    """Working memory of a tile by the side of its core, the source pixels that are its own.
 
     Attributes:
         stages: (scale of the stage's input grid, its reach there, bytes per input px).
@@ -151,21 +151,22 @@ class TileCost:
     reach_px: float
     final_bytes: float
 
-    def side(self, tile_px: float, scale: int, reach: float) -> float:
-        """Input side of a stage for a source window of `tile_px`."""
-        return max(1.0, tile_px - 2 * self.reach_px) * scale + 2 * reach
+    def memory(self, width_px: float, height_px: float) -> float:
+        """Bytes at the worst moment of a tile with a core of that size, source px."""
+        worst = max(
+            (b * (width_px * s + 2 * r) * (height_px * s + 2 * r) for s, r, b in self.stages),
+            default=0.0,
+        )
+        return worst + self.final_bytes * width_px * height_px
 
-    def memory(self, tile_px: float) -> float:
-        """Bytes at the worst moment."""
-        worst = max((b * self.side(tile_px, s, r) ** 2 for s, r, b in self.stages), default=0.0)
-        return worst + self.final_bytes * max(1.0, tile_px - 2 * self.reach_px) ** 2
-
-    def fitting(self, memory_bytes: float) -> int:
-        """The largest source window that fits, by bisection; what it cannot do without, if none."""
-        low, high = ceil(2 * self.reach_px) + 4, 1 << 16
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if self.memory(middle) <= memory_bytes else (low, middle - 1)
+    def fitting(self, memory_bytes: float) -> float:
+        """Side of the largest square core that fits, source px, by bisection; at least 1."""
+        low, high = 1.0, float(1 << 16)
+        while high - low > 0.5:
+            middle = (low + high) / 2
+            low, high = (
+                (middle, high) if self.memory(middle, middle) <= memory_bytes else (low, middle)
+            )
         return low
 
 
@@ -208,7 +209,7 @@ def make_plan(request: Request, *, repair_amount: int, memory_bytes: int, tile_p
         repair_amount: 0..100, automatic already resolved.
         memory_bytes: what a tile may use.
         tile_px: preferred side of a source window, 0 for the one that the networks run best
-            with on a CPU; memory and the request's own wish come first.
+            with on a CPU; memory comes first, and the request's own wish before both.
 
     Raises:
         BadInput: unknown network, or one that does not enlarge.
@@ -233,12 +234,18 @@ def make_plan(request: Request, *, repair_amount: int, memory_bytes: int, tile_p
     reach += FILL_REACH_PX if request.layout.has_alpha else 0.0
     blend_px = 0 if all(spec.exact for spec in networks) else BLEND_PX
     cost = tile_cost(request, ladder, before, step, reach + blend_px * step)
-    wanted_px = tile_px or best_window(ladder, before, cost)
-    side = options.tile_px or min(wanted_px, cost.fitting(memory_bytes))
+    side = options.tile_px or tile_px or best_window(ladder, before, cost)
+    core_px = inf if options.tile_px else cost.fitting(memory_bytes)
     x_axis = Axis(request.source.width, window.x, window.width, out.width)
     y_axis = Axis(request.source.height, window.y, window.height, out.height)
-    columns = cut_axis(x_axis, tile_px=side, reach=reach, blend_px=blend_px)
-    rows = cut_axis(y_axis, tile_px=side, reach=reach, blend_px=blend_px)
+    columns, rows = (
+        cut_axis(axis, tile_px=side, reach=reach, blend_px=blend_px, core_px=core_px)
+        for axis in (x_axis, y_axis)
+    )
+    width_px, height_px = (
+        max(b - a for a, b in (span.core for span in spans)) * axis.step
+        for spans, axis in ((columns, x_axis), (rows, y_axis))
+    )
     return Plan(
         ladder=ladder,
         repair=repair,
@@ -249,7 +256,7 @@ def make_plan(request: Request, *, repair_amount: int, memory_bytes: int, tile_p
         blend_px=blend_px,
         reach_px=reach,
         reaches=reaches,
-        tile_bytes=ceil(cost.memory(max(b - a for a, b in (columns[0].source, rows[0].source)))),
+        tile_bytes=ceil(cost.memory(width_px, height_px)),
     )
 
 
