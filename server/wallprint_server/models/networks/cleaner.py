@@ -1,0 +1,118 @@
+"""Removes JPEG artefacts and noise: a small residual network at half resolution, with a strength.
+
+Knows nothing of files, devices or tiles. Ours; no published network is like it in detail.
+
+The strength says how bad the damage may be that is to be removed: at 1 anything down to JPEG
+quality 5, near 0 only traces, so that texture is left alone. It enters as a constant channel, which
+for a fixed strength is nothing but other biases (`at_strength`). Half resolution makes each
+convolution a quarter of the work and lets it see twice as far; the picture itself passes by in
+float32.
+
+References:
+    Zhang et al., "Beyond a Gaussian Denoiser" (DnCNN), IEEE TIP 2017, arXiv 1608.03981: the
+    residual of the picture; Zhang, Zuo and Zhang, "FFDNet", IEEE TIP 2018, arXiv 1710.04026: half
+    resolution and a map of the strength; Lim et al., "EDSR", CVPR 2017 workshops, arXiv
+    1707.02921: residual blocks without normalisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+MULTIPLE = 2
+WIDTH, BLOCKS = 48, 6
+SLOPE = 0.1
+# Below this strength the whole change fades out: 0 is the picture itself, bit for bit.
+FADE = 1 / 16
+
+
+def reach_px(blocks: int = BLOCKS) -> int:
+    """Pixels of the input around a pixel on which its result depends (with the 2x2 cells)."""
+    return 2 * (2 * blocks + 2) + 1
+
+
+def _conv(n_in: int, n_out: int) -> nn.Conv2d:
+    return nn.Conv2d(n_in, n_out, 3, padding=1)
+
+
+class Block(nn.Module):
+    """`x + conv(act(conv(x) + strength))`.
+
+    Args:
+        width: channels in and out.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = _conv(width, width), _conv(width, width)
+        self.by_strength = nn.Parameter(torch.zeros(width))
+        with torch.no_grad():  # a block begins as almost nothing: the depth can be trained at once
+            self.conv2.weight *= 0.1
+
+    def forward(self, x: Tensor, strength: Tensor) -> Tensor:
+        """(B, C, H, W), (B, 1, 1, 1) -> (B, C, H, W)."""
+        inner = self.conv1(x) + strength * self.by_strength.view(1, -1, 1, 1)
+        y: Tensor = x + self.conv2(F.leaky_relu(inner, SLOPE))
+        return y
+
+
+class Cleaner(nn.Module):
+    """A picture and a strength to the picture without blocks, ringing and noise.
+
+    Args:
+        width: channels inside.
+        blocks: residual blocks, two convolutions each.
+    """
+
+    def __init__(self, width: int = WIDTH, blocks: int = BLOCKS) -> None:
+        super().__init__()
+        self.head = _conv(12, width)
+        self.by_strength = nn.Parameter(torch.zeros(width))
+        self.body = nn.ModuleList(Block(width) for _ in range(blocks))
+        self.tail = _conv(width, 12)
+        with torch.no_grad():
+            self.tail.weight *= 0.1
+
+    def forward(self, x: Tensor, strength: float | Tensor = 1.0) -> Tensor:
+        """Clean a picture.
+
+        Args:
+            x: (B, 3, H, W) in [0, 1], H and W even.
+            strength: 0..1, or one for each picture, (B,).
+
+        Returns:
+            (B, 3, H, W), not clamped; `x` itself where the strength is 0.
+        """
+        s = torch.as_tensor(strength, dtype=x.dtype, device=x.device).expand(x.shape[0])
+        s = s.view(-1, 1, 1, 1)
+        h = first = self.head(F.pixel_unshuffle(x, 2)) + s * self.by_strength.view(1, -1, 1, 1)
+        for block in self.body:
+            h = block(h, s)
+        # No activation before the last convolution: it could die and leave the picture as it is.
+        change = F.pixel_shuffle(self.tail(h + first), 2)
+        return x + (s / FADE).clamp(max=1.0) * change
+
+
+def at_strength(tensors: Mapping[str, Tensor], strength: float) -> dict[str, Tensor]:
+    """Tensors of a `Cleaner` that gives, at strength 1, what the given one gives at `strength`.
+
+    Args:
+        tensors: of `Cleaner`, float32.
+        strength: 0..1.
+    """
+    result = dict(tensors)
+    for key, tensor in tensors.items():
+        if not key.endswith("by_strength"):
+            continue
+        stem = key.removesuffix("by_strength")
+        bias = f"{stem}head.bias" if stem == "" else f"{stem}conv1.bias"
+        result[bias] = tensors[bias] + strength * tensor
+        result[key] = torch.zeros_like(tensor)
+    fade = min(1.0, strength / FADE)
+    for key in ("tail.weight", "tail.bias"):
+        result[key] = tensors[key] * fade
+    return result

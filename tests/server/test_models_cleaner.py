@@ -1,0 +1,102 @@
+"""The removal network: what its strength means, how far it sees, and that it is born alive."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from wallprint_server.models.networks import cleaner
+from wallprint_server.models.networks.cleaner import Cleaner
+
+
+def picture(height: int, width: int, batch: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(height * 1000 + width)
+    return torch.rand(batch, 3, height, width, generator=generator)
+
+
+def grown(width: int = 8, blocks: int = 2) -> Cleaner:
+    """Random weights everywhere, also where a new network has zeros."""
+    torch.manual_seed(1)
+    net = Cleaner(width, blocks).eval().requires_grad_(False)
+    for parameter in net.parameters():
+        parameter += 0.1 * torch.randn(parameter.shape)
+    return net
+
+
+def test_shape_type_and_number_of_parameters() -> None:
+    net = Cleaner()
+    assert 200_000 < sum(p.numel() for p in net.parameters()) < 300_000
+    y = net(picture(10, 14, 2), torch.tensor([0.2, 1.0]))
+    assert y.shape == (2, 3, 10, 14)
+    assert y.dtype == torch.float32
+
+
+def test_strength_0_is_the_picture_bit_for_bit() -> None:
+    net, x = grown(), picture(16, 16)
+    assert torch.equal(net(x, 0.0), x)
+    assert not torch.equal(net(x, 0.01), x)
+
+
+def test_strength_fades_in_without_a_step() -> None:
+    net, x = grown(), picture(16, 16)
+    changes = [float((net(x, s) - x).abs().mean()) for s in (0.002, 0.02, 0.06, 0.07)]
+    assert changes[0] < 0.1 * changes[2]
+    assert changes == sorted(changes)
+    assert changes[3] < 1.2 * changes[2]
+
+
+def test_strength_belongs_to_its_own_picture() -> None:
+    net, x = grown(), picture(16, 16, 2)
+    together = net(x, torch.tensor([0.3, 0.9]))
+    for i, strength in enumerate((0.3, 0.9)):
+        torch.testing.assert_close(together[i : i + 1], net(x[i : i + 1], strength))
+    assert not torch.allclose(net(x[:1], 0.3), net(x[:1], 0.9))
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.03, 0.4, 1.0])
+def test_a_fixed_strength_is_only_other_biases(strength: float) -> None:
+    net, x, twin = grown(), picture(16, 24), Cleaner(8, 2)
+    twin.load_state_dict(cleaner.at_strength(net.state_dict(), strength))
+    torch.testing.assert_close(twin(x), net(x, strength))
+    torch.testing.assert_close(twin(x, 0.5), twin(x, 1.0))
+
+
+def test_reach_is_what_it_says() -> None:
+    net = grown(8, 2).double()
+    reach = cleaner.reach_px(2)
+    x = picture(64, 64).double()
+    other = x.clone()
+    other[..., 32, 32] += 1.0
+    changed = ((net(x) - net(other)).abs().amax(1)[0] > 0).nonzero()
+    far = int((changed - 32).abs().max())
+    assert far <= reach
+    assert far >= reach - 2  # and not far more than needed
+    assert changed.numel() > 0
+
+
+def test_a_new_network_learns_at_once() -> None:
+    """No dead start: a few steps must move it away from returning the picture."""
+    torch.manual_seed(0)
+    net = Cleaner(8, 2)
+    clean = picture(32, 32, 4) * 0.2 + 0.4
+    noisy = clean + 0.1 * torch.randn(clean.shape)
+    optimizer = torch.optim.AdamW(net.parameters(), 1e-3)
+    losses = []
+    for _ in range(30):
+        loss = (net(noisy) - clean).abs().mean()
+        losses.append(float(loss.detach()))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_autocast_keeps_the_picture_in_float32() -> None:
+    net, x = grown(), picture(16, 16)
+    net.tail.weight.zero_()
+    net.tail.bias.zero_()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = net(x)
+    assert y.dtype == torch.float32
+    assert torch.equal(y, x)
