@@ -10,7 +10,7 @@ from dataclasses import replace
 from wallprint_protocol import forecast
 from wallprint_protocol.errors import WallprintError
 from wallprint_protocol.print_plan import CUSTOM, PRESETS, Settings, layer_job, make_plan
-from wallprint_protocol.print_size import MAX_PPI, MIN_PPI, Size
+from wallprint_protocol.print_size import MAX_PPI, MIN_PPI
 
 from . import run
 from .preview import Preview
@@ -407,10 +407,10 @@ class EnhanceDialog(_Dialog):
                 near=plan.holds_to_mm / 10,
             )
         )  # fmt: skip
-        size = Size(source.rect.width, source.rect.height)
         self._cost.setText(
             _("Forecast: {time}, {size:.0f} MB for the print's pixels.").format(
-                time=_duration(forecast.seconds(settings, size)), size=plan.bytes(layout) / 1e6
+                time=_duration(*forecast.seconds(settings, job.placement)),
+                size=plan.bytes(layout) / 1e6,
             )
         )
         self._preview.changed(plan, settings)
@@ -421,12 +421,12 @@ class EnhanceDialog(_Dialog):
         super().done(result)
 
 
-def _duration(seconds) -> str:
-    if seconds is None:
-        return _("time unknown before the first run")
+def _duration(seconds: float, known: bool) -> str:
     if seconds < 90:
-        return _("about {count} s").format(count=max(1, round(seconds)))
-    return _("about {count} min").format(count=round(seconds / 60))
+        time = _("about {count} s").format(count=max(1, round(seconds)))
+    else:
+        time = _("about {count} min").format(count=round(seconds / 60))
+    return time if known else _("{time} without a graphics card (first estimate)").format(time=time)
 
 
 def source_text(source) -> str:

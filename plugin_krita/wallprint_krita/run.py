@@ -126,7 +126,7 @@ class Enhance:
         if error is None:
             try:
                 self._finish()
-                forecast.remember(self._settings, self._request.source, result.ms)
+                forecast.remember(self._settings, self._job_geometry.placement, result.ms)
             except Exception as problem:
                 error = problem
         if error is not None and self._target is not self._source.document:

@@ -1,7 +1,8 @@
-"""How long a print will take: remembered from the runs on this computer, never guessed.
+"""How long a print will take: remembered from the runs on this computer; before, a first estimate.
 
-A job's time in the worker grows with the source's pixels, so seconds per source megapixel, kept by
-style and device, foretell the next one. Knows nothing of how they come about.
+Time grows with the *work*: source pixels times what the ladder of networks costs for each, and
+result pixels. Seconds per work, kept by style and device, foretell the next job at any size. Knows
+nothing of how they come about.
 """
 
 from __future__ import annotations
@@ -13,11 +14,31 @@ from pathlib import Path
 
 from .endpoint import state_dir
 from .print_plan import Settings
-from .print_size import Size
+from .print_size import Placement
 
 FILE = "speed.json"
 _WEIGHT_OF_NEW = 0.5  # one odd run (computer busy) must not spoil the next forecast
-_LEAST_MEGAPIXELS = 0.05  # below, the fixed cost of a job is all that is measured
+_LEAST_WORK = 0.05  # below, the fixed cost of a job is all that is measured
+# One unit of work: a megapixel of the source through one network of the faithful style. On one
+# core of a desktop processor, seconds (docs/measurements.md); more than 8 cores hardly help.
+_CPU_S = 10.0
+_MOST_CORES = 8
+# Work of the ladders that the planner chooses, by the scale that they reach.
+_LADDERS = {
+    "faithful": ((1, 0.0), (4, 1.0), (8, 5.0), (16, 17.0), (32, 69.0), (64, 273.0)),
+    "enhanced": ((1, 0.0), (4, 40.0), (16, 680.0), (64, 10_920.0)),
+}
+_REPAIR_WORK = 0.8
+_RESULT_WORK = 0.03  # resampling and sharpening, for each megapixel of the result
+
+
+def work(settings: Settings, placement: Placement) -> float:
+    """Units of work of a job; the networks' own costs are those of `models/catalog.py`."""
+    source = placement.window.width * placement.window.height / 1e6
+    ladder, wanted = _LADDERS[settings.style], placement.scale / 1.005
+    network = next((units for scale, units in ladder if wanted <= scale), ladder[-1][1])
+    repair = 0.0 if settings.repair == 0 else _REPAIR_WORK
+    return source * (network + repair) + _RESULT_WORK * placement.rect.size.pixels / 1e6
 
 
 def _path() -> Path:
@@ -35,17 +56,16 @@ def _read() -> dict[str, float]:
 
 
 def _key(settings: Settings) -> str:
-    repair = "repair" if settings.repair != 0 else "plain"
-    return f"{settings.style}/{settings.device}/{repair}"
+    return f"per work/{settings.style}/{settings.device}"
 
 
-def remember(settings: Settings, source: Size, ms: int) -> None:
-    """A job of this size took so long; quietly nothing when the file cannot be written."""
-    megapixels = source.pixels / 1e6
-    if megapixels < _LEAST_MEGAPIXELS:
+def remember(settings: Settings, placement: Placement, ms: int) -> None:
+    """A job took so long; quietly nothing when the file cannot be written."""
+    amount = work(settings, placement)
+    if amount < _LEAST_WORK:
         return
     values = _read()
-    new = ms / 1000 / megapixels
+    new = ms / 1000 / amount
     old = values.get(_key(settings), new)
     values[_key(settings)] = old + _WEIGHT_OF_NEW * (new - old)
     temporary = _path().with_name(f"{FILE}.{os.getpid()}")
@@ -54,7 +74,13 @@ def remember(settings: Settings, source: Size, ms: int) -> None:
         os.replace(temporary, _path())
 
 
-def seconds(settings: Settings, source: Size) -> float | None:
-    """Expected time of the job; None before the first run with these settings."""
+def seconds(settings: Settings, placement: Placement) -> tuple[float, bool]:
+    """Expected time of the job, and whether it rests on runs of this computer.
+
+    Without any run the estimate is for this computer's processor; a graphics card is faster.
+    """
+    amount = work(settings, placement)
     rate = _read().get(_key(settings))
-    return None if rate is None else rate * source.pixels / 1e6
+    if rate is not None:
+        return rate * amount, True
+    return _CPU_S / min(os.cpu_count() or 1, _MOST_CORES) * amount, False

@@ -14,18 +14,22 @@ from .pixels import PixelLayout
 from .print_size import (
     FRAMES_IN,
     ISO_MM,
+    NM_PER_MM,
     Placement,
     PrintSize,
     PrintSizeError,
     Rect,
     Size,
     Window,
+    length_to_px,
     parse_print_size,
     place,
     ppi_needed,
     ppi_to_milli,
+    printer_ppi,
     px_to_mm,
     viewing_distance_mm,
+    wanted_halo_mm,
 )
 
 CUSTOM = "custom"
@@ -37,7 +41,9 @@ PRESETS = (
 )
 DEFAULT_LONG_SIDE = "100cm"
 SOURCES = ("layer", "visible", "selection")
-RESULTS = ("new-layer", "new-image")
+RESULTS = ("new-layer", "new-image", "replace")
+EDGES = ("none", "bleed", "wrap")
+EDGE_MM = {"none": 0.0, "bleed": 3.0, "wrap": 40.0}  # what is usual: print shops, stretcher bars
 SPOT_MARGIN_PX = 48  # print px around a previewed spot: more than the output sharpening reaches
 
 
@@ -52,16 +58,22 @@ class Settings:
         unit: mm, cm, in or px.
         ppi: print resolution.
         fit: keep, crop or pad (print_size.FITS).
+        edges: an entry of EDGES: picture beyond the trim, to be cut off (bleed) or folded round a
+            stretcher bar (wrap). The print size is that of the trim, or of the front.
+        edge_mm: width of the edges on each side.
         distance_cm: viewing distance, 0 for 1.5 diagonals of the print.
         style: see `Options`.
         repair: 0..100, None for automatic.
         deblur: 0..100, None for automatic.
         source: an entry of SOURCES: what is enlarged, or where it is enhanced.
         feather_mm: soft edge of the selection on the print.
-        medium: output sharpening; "none" switches it off.
+        medium: what it is printed on; "screen" and "none" are not sharpened.
         strength: of the output sharpening.
         result: an entry of RESULTS.
         device: see `Options`.
+        model: see `Options`.
+        tile_px: see `Options`.
+        printer: family of printers whose own resolution is used (print_size.PRINTER_FAMILIES).
     """
 
     preset: str = CUSTOM
@@ -70,6 +82,8 @@ class Settings:
     unit: str = "cm"
     ppi: float = 200.0
     fit: str = "keep"
+    edges: str = "none"
+    edge_mm: float = 3.0
     distance_cm: float = 0.0
     style: str = "faithful"
     repair: int | None = None
@@ -80,20 +94,30 @@ class Settings:
     strength: str = "standard"
     result: str = "new-layer"
     device: str = "auto"
+    model: str = ""
+    tile_px: int = 0
+    printer: str = "none"
+
+    @property
+    def sharpen(self) -> str:
+        """`Options.sharpen`."""
+        return "none" if self.medium == "screen" else self.medium
 
     def job_options(self, plan: Plan) -> dict[str, Any]:
         """The fields of `Options` that do not depend on the layer."""
         return {
-            "ppi": self.ppi,
+            "ppi": plan.ppi,
             "style": self.style,
+            "model": self.model,
             "repair": self.repair,
             "deblur": self.deblur,
-            "sharpen": self.medium,
+            "sharpen": self.sharpen,
             "strength": self.strength,
             # Always explicit: a job for a part of the print must not judge by the part's size.
             "distance_mm": plan.distance_mm,
             "feather_mm": self.feather_mm if self.source == "selection" else 0.0,
             "device": self.device,
+            "tile_px": self.tile_px,
         }
 
 
@@ -103,30 +127,52 @@ class Plan:
 
     Attributes:
         canvas: of the document, px.
-        placement: result size, and which part of the canvas goes where.
+        placement: of the canvas on the trimmed print, without edges.
         ppi: print resolution.
         distance_mm: from which the print will be seen.
+        edges: an entry of EDGES.
+        edge_px: width of the edges on each side.
     """
 
     canvas: Size
     placement: Placement
     ppi: float
     distance_mm: float
+    edges: str = "none"
+    edge_px: int = 0
+
+    @property
+    def trim(self) -> Rect:
+        """The print as it will hang: the sheet without its edges, px of the sheet."""
+        size = self.placement.out
+        return Rect(self.edge_px, self.edge_px, size.width, size.height)
 
     @property
     def out(self) -> Size:
-        """The print, px."""
-        return self.placement.out
+        """The sheet, edges included, px."""
+        size, edge = self.placement.out, 2 * self.edge_px
+        return Size(size.width + edge, size.height + edge)
+
+    @property
+    def rect(self) -> Rect:
+        """Where the canvas, or what is used of it, lies on the sheet, px."""
+        rect = self.placement.rect
+        return Rect(rect.x + self.edge_px, rect.y + self.edge_px, rect.width, rect.height)
 
     @property
     def width_mm(self) -> float:
-        """Width on paper."""
-        return px_to_mm(self.out.width, self.ppi)
+        """Width on paper, trimmed."""
+        return px_to_mm(self.trim.width, self.ppi)
 
     @property
     def height_mm(self) -> float:
-        """Height on paper."""
-        return px_to_mm(self.out.height, self.ppi)
+        """Height on paper, trimmed."""
+        return px_to_mm(self.trim.height, self.ppi)
+
+    @property
+    def halo_mm(self) -> float:
+        """Width of the output sharpening's halo; what is narrower is not seen as one."""
+        return wanted_halo_mm(self.distance_mm)
 
     @property
     def megapixels(self) -> float:
@@ -148,14 +194,23 @@ class Plan:
         return self.out.pixels * layout.bytes_per_pixel
 
 
-def make_plan(canvas: Size, settings: Settings) -> Plan:
+def make_plan(
+    canvas: Size, settings: Settings, *, resolution: tuple[float, float] = (1, 1)
+) -> Plan:
     """The print that the settings ask for.
+
+    Args:
+        canvas: of the document, px.
+        settings: as in the dialog.
+        resolution: the document's, horizontal and vertical; only their ratio counts. Where they
+            differ its pixels are not square; those of the print always are.
 
     Raises:
         PrintSizeError: it cannot be made; the text says what to do now.
     """
-    ppi_milli = ppi_to_milli(settings.ppi)
-    placement = place(canvas, _box(canvas, settings, ppi_milli), settings.fit)
+    ppi_milli = ppi_to_milli(printer_ppi(settings.ppi, settings.printer))
+    shape = _shape(canvas, resolution)
+    placement = place(canvas, _box(shape, settings, ppi_milli), settings.fit, shape=shape)
     width_scale = placement.rect.width / placement.window.width
     height_scale = placement.rect.height / placement.window.height
     for scale in (width_scale, height_scale):
@@ -168,7 +223,30 @@ def make_plan(canvas: Size, settings: Settings) -> Plan:
     distance_mm = settings.distance_cm * 10 or viewing_distance_mm(
         px_to_mm(placement.out.width, ppi), px_to_mm(placement.out.height, ppi)
     )
-    return Plan(canvas, placement, ppi, distance_mm)
+    edge_px = _edge_px(placement.out, settings, ppi_milli)
+    return Plan(canvas, placement, ppi, distance_mm, settings.edges, edge_px)
+
+
+def _shape(canvas: Size, resolution: tuple[float, float]) -> Size:
+    """Proportions of the canvas on paper, w / xres : h / yres, as whole numbers."""
+    x_milli, y_milli = (round(1000 * value) for value in resolution)
+    if x_milli == y_milli or min(x_milli, y_milli) <= 0:
+        return canvas
+    return Size(canvas.width * y_milli, canvas.height * x_milli)
+
+
+def _edge_px(trim: Size, settings: Settings, ppi_milli: int) -> int:
+    if settings.edges not in EDGES:
+        raise PrintSizeError(f"Unknown edges {settings.edges!r}; use one of {', '.join(EDGES)}.")
+    if settings.edges == "none":
+        return 0
+    edge_px = length_to_px(round(settings.edge_mm * NM_PER_MM), ppi_milli)
+    if edge_px > min(trim.width, trim.height):
+        raise PrintSizeError(
+            f"Edges of {settings.edge_mm:g} mm are wider than the print, which they repeat; "
+            "choose narrower ones."
+        )
+    return edge_px
 
 
 def _box(canvas: Size, settings: Settings, ppi_milli: int) -> Size:
@@ -214,17 +292,27 @@ def layer_job(plan: Plan, layer: Rect) -> LayerJob:
     """Where a layer (in canvas px, maybe partly outside) goes.
 
     keep: the whole layer, also what lies outside the canvas. crop: what falls on the print. pad:
-    a whole sheet with the layer's part of the print on it.
+    a whole sheet with the layer's part of the print on it. Edges are filled for a layer that
+    covers the print, from what it has beyond the trim (bleed) and by mirroring; a smaller layer
+    ends where it ends.
 
     Raises:
         PrintSizeError: nothing of the layer is on the print.
     """
-    window, rect = plan.placement.window, plan.placement.rect
+    window, rect, trim = plan.placement.window, plan.rect, plan.trim
     left, top = float(layer.x), float(layer.y)
     right, bottom = left + layer.width, top + layer.height
-    whole = rect == Rect(0, 0, plan.out.width, plan.out.height) and (
+    whole = rect == trim and (
         window == Window(0.0, 0.0, float(plan.canvas.width), float(plan.canvas.height))
     )
+    covers = (
+        left <= window.x
+        and top <= window.y
+        and right >= window.x + window.width
+        and bottom >= window.y + window.height
+    )
+    if plan.edge_px and covers:
+        return _with_edges(plan, layer)
     if not whole:
         left, right = max(left, window.x), min(right, window.x + window.width)
         top, bottom = max(top, window.y), min(bottom, window.y + window.height)
@@ -239,19 +327,48 @@ def layer_job(plan: Plan, layer: Rect) -> LayerJob:
     y1 = max(y0 + 1, rect.y + round((bottom - window.y) * y_scale))
     part = Window(left - layer.x, top - layer.y, right - left, bottom - top)
     size = Size(x1 - x0, y1 - y0)
-    on_sheet = rect != Rect(0, 0, plan.out.width, plan.out.height)
-    if on_sheet:
-        return LayerJob(Placement(plan.out, part, Rect(x0, y0, size.width, size.height)), (0, 0))
+    if rect != trim:  # pad
+        inside = Rect(x0 - trim.x, y0 - trim.y, size.width, size.height)
+        return LayerJob(Placement(trim.size, part, inside), (trim.x, trim.y))
     return LayerJob(Placement(size, part, Rect(0, 0, size.width, size.height)), (x0, y0))
+
+
+def _with_edges(plan: Plan, layer: Rect) -> LayerJob:
+    """The job of a layer that covers the print: the sheet, edges included."""
+    window, rect, edge = plan.placement.window, plan.rect, plan.edge_px
+    x_step, y_step = window.width / rect.width, window.height / rect.height
+    bleeds = plan.edges == "bleed" and rect == plan.trim
+    # What the picture itself has beyond the trim, px of the sheet: left, top, right, bottom.
+    more = tuple(
+        min(edge, int(px / step + 1e-6)) if bleeds else 0
+        for px, step in (
+            (window.x - layer.x, x_step),
+            (window.y - layer.y, y_step),
+            (layer.x + layer.width - window.x - window.width, x_step),
+            (layer.y + layer.height - window.y - window.height, y_step),
+        )
+    )
+    left, top, right, bottom = more
+    part = Window(
+        window.x - left * x_step - layer.x,
+        window.y - top * y_step - layer.y,
+        window.width + (left + right) * x_step,
+        window.height + (top + bottom) * y_step,
+    )
+    filled = Rect(
+        rect.x - left, rect.y - top, rect.width + left + right, rect.height + top + bottom
+    )
+    mirror = (edge - left, edge - top, edge - right, edge - bottom)
+    return LayerJob(Placement(plan.out, part, filled, mirror), (0, 0))
 
 
 def canvas_geometry(plan: Plan) -> tuple[Size, tuple[int, int]]:
     """How the other layers follow: size to scale the canvas to, and where it then lies.
 
     Returns:
-        The scaled canvas, and its offset within the print (negative when it is cropped).
+        The scaled canvas, and its offset on the sheet (negative when it is cropped).
     """
-    window, rect = plan.placement.window, plan.placement.rect
+    window, rect = plan.placement.window, plan.rect
     x_scale, y_scale = rect.width / window.width, rect.height / window.height
     scaled = Size(
         max(1, round(plan.canvas.width * x_scale)), max(1, round(plan.canvas.height * y_scale))
@@ -317,7 +434,7 @@ def sharpen_options(layer: Size, settings: Settings, print_long_side_mm: float) 
         "ppi": ppi,
         "repair": 0,
         "deblur": settings.deblur,
-        "sharpen": settings.medium,
+        "sharpen": settings.sharpen,
         "strength": settings.strength,
         "distance_mm": settings.distance_cm * 10 or viewing_distance_mm(width_mm, height_mm),
         "feather_mm": settings.feather_mm,
@@ -333,6 +450,8 @@ def same_size(size: Size) -> Placement:
 
 __all__ = [
     "CUSTOM",
+    "EDGES",
+    "EDGE_MM",
     "PRESETS",
     "RESULTS",
     "SOURCES",

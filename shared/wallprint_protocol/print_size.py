@@ -202,11 +202,13 @@ class Placement:
         out: size of the result, px.
         window: part of the source that is used, source px.
         rect: part of the result that it fills; outside it lies the pad colour.
+        mirror: margins of the result (left, top, right, bottom) that repeat what lies within.
     """
 
     out: Size
     window: Window
     rect: Rect
+    mirror: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     @property
     def scale(self) -> float:
@@ -217,23 +219,31 @@ class Placement:
 FITS = ("keep", "crop", "pad")
 
 
-def place(source: Size, box: Size, fit: str = "keep") -> Placement:
+def place(source: Size, box: Size, fit: str = "keep", *, shape: Size | None = None) -> Placement:
     """Fit a picture into a box of pixels (print.md section 3).
 
     keep: one side exact, the other follows the picture's proportions. crop: the whole box is
     filled, the picture loses a centred margin. pad: keep, centred in the box.
+
+    Args:
+        source: the picture, px.
+        box: what it may fill, px of the print, which are square.
+        fit: an entry of FITS.
+        shape: the picture's proportions on paper, in any unit; those of `source` when its pixels
+            are square.
     """
     if fit not in FITS:
         raise PrintSizeError(f"Unknown fit {fit!r}; use one of {', '.join(FITS)}.")
-    sw, sh = source.width, source.height
-    whole = Window(0.0, 0.0, float(sw), float(sh))
+    shape = shape or source
+    sw, sh = shape.width, shape.height
+    whole = Window(0.0, 0.0, float(source.width), float(source.height))
     if fit == "crop":
         if box.width * sh <= box.height * sw:  # height is filled exactly, the sides are cut
-            part = box.width * sh / box.height
-            window = Window((sw - part) / 2, 0.0, part, float(sh))
+            part = box.width * sh * source.width / (box.height * sw)
+            window = Window((source.width - part) / 2, 0.0, part, float(source.height))
         else:
-            part = box.height * sw / box.width
-            window = Window(0.0, (sh - part) / 2, float(sw), part)
+            part = box.height * sw * source.height / (box.width * sh)
+            window = Window(0.0, (source.height - part) / 2, float(source.width), part)
         return Placement(box, window, Rect(0, 0, box.width, box.height))
     # Either side may be the exact one. Compared after rounding, so that a box which was made from
     # one length is filled exactly.
@@ -255,3 +265,35 @@ def viewing_distance_mm(width_mm: float, height_mm: float) -> float:
 def ppi_needed(distance_mm: float) -> float:
     """Ppi that an eye of 20/20 (one arcminute) can use from this distance: 8732 / D[cm]."""
     return 87_320.0 / distance_mm
+
+
+# 1/100 in seen from 18 in, rad: the halo that the eye just does not see as one.
+HALO_ANGLE_RAD = 0.00056
+MIN_HALO_MM, MAX_HALO_MM = 0.254, 0.508
+
+
+def wanted_halo_mm(distance_mm: float) -> float:
+    """Width of the sharpening's halo for a viewing distance: 1.9 arcminutes, 1/100 to 1/50 in.
+
+    References:
+        Fraser and Schewe, Real World Image Sharpening, 2nd ed., 2009.
+    """
+    return min(MAX_HALO_MM, max(MIN_HALO_MM, HALO_ANGLE_RAD * distance_mm))
+
+
+# Printer drivers work at these resolutions or twice them: Canon and HP, Epson.
+PRINTER_FAMILIES = {"none": 0, "300": 300, "360": 360}
+
+
+def printer_ppi(ppi: float, family: str) -> float:
+    """The resolution that a printer of this family works at (print.md 1.4); `ppi` for "none".
+
+    The base where at most that was asked for, else twice the base. The size on paper stays.
+    """
+    if family not in PRINTER_FAMILIES:
+        known = ", ".join(PRINTER_FAMILIES)
+        raise PrintSizeError(f"Unknown printer family {family!r}; use one of {known}.")
+    base = PRINTER_FAMILIES[family]
+    if not base:
+        return ppi
+    return float(base if ppi <= base else 2 * base)

@@ -13,7 +13,7 @@ from .pixels import PixelLayout
 from .print_size import Placement, Rect, Size, Window
 
 STYLES = ("faithful", "enhanced")
-MEDIA = ("none", "glossy", "matte", "canvas")
+MEDIA = ("none", "glossy", "matte", "canvas", "backlit")
 STRENGTHS = ("low", "standard", "high")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -33,6 +33,8 @@ class Options:
         distance_mm: viewing distance, or 0 for 1.5 diagonals of the print.
         window: part of the source (x, y, w, h in source px) that is used.
         rect: part of the result (x, y, w, h in px) that it fills; the rest is paper white.
+        mirror: margins of the result (left, top, right, bottom in px) that repeat what lies within
+            them, flipped: bleed and gallery wrap. Cut after the output sharpening.
         feather_mm: soft edge of the selection on the print, Gaussian sigma; 0 is a hard edge.
         device: where to compute.
         tile_px: side of a tile in source pixels, or 0 for automatic.
@@ -40,6 +42,7 @@ class Options:
 
     window: tuple[float, float, float, float]
     rect: tuple[int, int, int, int]
+    mirror: tuple[int, int, int, int] = (0, 0, 0, 0)
     ppi: float = 200.0
     style: str = "faithful"
     model: str = ""
@@ -55,7 +58,7 @@ class Options:
     def to_map(self) -> dict[str, Any]:
         """The `params` map of the protocol."""
         values = asdict(self)
-        return {**values, "window": list(self.window), "rect": list(self.rect)}
+        return {**values, **{k: list(values[k]) for k in ("window", "rect", "mirror")}}
 
     @classmethod
     def from_map(cls, value: dict[str, Any], *, source: Size, out: Size) -> Options:
@@ -71,6 +74,7 @@ class Options:
                     **{k: v for k, v in value.items() if k in known},
                     "window": tuple(float(v) for v in value["window"]),
                     "rect": tuple(int(v) for v in value["rect"]),
+                    "mirror": tuple(int(v) for v in value.get("mirror", (0, 0, 0, 0))),
                 }
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -131,11 +135,24 @@ class Options:
             raise ValueError(f"params: rect {self.rect} is empty")
         if rx + rw > out.width or ry + rh > out.height:
             raise ValueError(f"params: rect {self.rect} is not inside the result")
+        self._check_mirror(out)
         for scale in (rw / w, rh / h):
             if not 1 / 64 - 1e-9 <= scale <= 64 + 1e-9:
                 raise ValueError(
                     f"params: a scale of {scale:.4g} is outside 1/64..64; choose another print size"
                 )
+
+    def _check_mirror(self, out: Size) -> None:
+        if len(self.mirror) != 4 or min(self.mirror) < 0:
+            raise ValueError("params: mirror has four margins of at least 0 px")
+        (x, y, w, h), (left, top, right, bottom) = self.rect, self.mirror
+        width, height = out.width - left - right, out.height - top - bottom
+        if max(left, right) > width or max(top, bottom) > height:
+            raise ValueError(
+                f"params: margins of {self.mirror} px are wider than the picture that they repeat"
+            )
+        if x < left or y < top or x + w > left + width or y + h > top + height:
+            raise ValueError(f"params: rect {self.rect} reaches into the margins {self.mirror}")
 
 
 @dataclass(frozen=True)
@@ -175,6 +192,7 @@ class Request:
         chosen = Options(
             window=(w.x, w.y, w.width, w.height),
             rect=(r.x, r.y, r.width, r.height),
+            mirror=placement.mirror,
             **options,
         )
         chosen.check(source=source, out=placement.out)

@@ -23,8 +23,10 @@ from wallprint_protocol.print_plan import (
     sharpen_options,
     spot,
 )
-from wallprint_protocol.print_size import PrintSizeError, Rect, Size
+from wallprint_protocol.print_size import PrintSizeError, Rect, Size, Window, place
 from wallprint_protocol.request import Request
+from wallprint_server.models import catalog
+from wallprint_server.pipeline.plan import cheapest_ladder
 
 PHOTO = Size(4000, 3000)
 WHOLE = Rect(0, 0, 4000, 3000)
@@ -115,17 +117,126 @@ def test_sharpening_takes_the_ppi_from_the_paper():
     assert same_size(PHOTO).out == PHOTO
 
 
+def test_pixels_that_are_not_square_keep_the_picture_s_proportions():
+    """Scanned at 300 x 150 ppi, 3000 x 1000 px: 10 x 6.67 in, and so is the print."""
+    canvas, resolution = Size(3000, 1000), (300.0, 150.0)
+    plan = make_plan(canvas, Settings(width=30.0), resolution=resolution)
+    assert (plan.out.width, plan.out.height) == (2362, 1575)
+    assert plan.placement.window == Window(0, 0, 3000, 1000)
+    crop = make_plan(canvas, Settings(width=20.0, height=20.0, fit="crop"), resolution=resolution)
+    assert crop.out == Size(1575, 1575)
+    assert crop.placement.window == Window(500, 0, 2000, 1000)
+    same = make_plan(canvas, Settings(width=30.0), resolution=(300.0, 300.0))
+    assert same == make_plan(canvas, Settings(width=30.0))
+
+
+@pytest.mark.parametrize(
+    ("ppi", "family", "expected"),
+    [
+        (200, "none", 200),
+        (200, "300", 300),
+        (300, "300", 300),
+        (301, "300", 600),
+        (360, "360", 360),
+        (400, "360", 720),
+    ],
+)
+def test_matching_the_printer_changes_the_pixels_and_not_the_paper(ppi, family, expected):
+    plan = make_plan(PHOTO, Settings(width=40.0, ppi=ppi, printer=family))
+    assert plan.ppi == expected
+    assert plan.width_mm == pytest.approx(400, abs=25.4 / expected / 2)
+    assert Settings().job_options(plan)["ppi"] == expected
+
+
+def test_bleed_keeps_the_trim_exact_and_takes_what_the_picture_has_beyond():
+    """print.md 3: A4 + 3 mm at 300 ppi is 2550 x 3578, the trim 2480 x 3508."""
+    upright = Size(3000, 4000)
+    settings = Settings(preset="A4", ppi=300.0, fit="crop", edges="bleed", edge_mm=3.0)
+    plan = make_plan(upright, settings)
+    assert (plan.trim, plan.out) == (Rect(35, 35, 2480, 3508), Size(2550, 3578))
+    placement = layer_job(plan, Rect(0, 0, 3000, 4000)).placement
+    # The crop cut the sides: there is picture beyond them, and none above and below.
+    assert placement.mirror == (0, 35, 0, 35)
+    assert placement.rect == Rect(0, 35, 2550, 3508)
+    step = plan.placement.window.width / 2480
+    assert placement.window.x == pytest.approx(plan.placement.window.x - 35 * step)
+    assert placement.window.width == pytest.approx(2550 * step)
+    # A layer that reaches beyond the canvas fills the rest as well, as far as it goes.
+    placement = layer_job(plan, Rect(0, -20, 3000, 4020)).placement
+    assert placement.mirror == (0, 35 - int(20 / step), 0, 35)
+
+
+def test_wrap_loses_nothing_of_the_front_and_mirrors_it():
+    plan = make_plan(PHOTO, Settings(width=40.0, fit="keep", edges="wrap", edge_mm=38.1))
+    assert plan.trim == Rect(300, 300, 3150, 2363)
+    job = layer_job(plan, Rect(-50, -50, 4100, 3100))
+    assert (job.placement.out, job.offset) == (Size(3750, 2963), (0, 0))
+    assert job.placement.mirror == (300, 300, 300, 300)
+    assert job.placement.window == Window(50, 50, 4000, 3000)
+    # The others keep their place under the front, and a small layer its own.
+    assert canvas_geometry(plan) == (Size(3150, 2363), (300, 300))
+    small = layer_job(plan, Rect(1000, 600, 400, 400))
+    assert small.placement.mirror == (0, 0, 0, 0)
+    assert small.offset == (300 + round(1000 * 3150 / 4000), 300 + round(600 * 2363 / 3000))
+
+
+def test_padded_print_with_bleed_keeps_its_white_border():
+    settings = Settings(preset="30x40cm", fit="pad", edges="bleed", edge_mm=3.0)
+    plan = make_plan(Size(4000, 4000), settings)
+    placement = layer_job(plan, Rect(0, 0, 4000, 4000)).placement
+    assert placement.mirror == (24, 24, 24, 24)
+    assert placement.rect == plan.rect
+    assert placement.window == Window(0, 0, 4000, 4000)
+
+
+def test_edges_wider_than_the_print_are_refused():
+    with pytest.raises(PrintSizeError, match="wider than the print"):
+        make_plan(PHOTO, Settings(width=5.0, edges="wrap", edge_mm=60.0))
+
+
+def test_screen_is_not_sharpened():
+    plan = make_plan(PHOTO, Settings(medium="screen"))
+    assert Settings(medium="screen").job_options(plan)["sharpen"] == "none"
+    assert Settings(medium="backlit").job_options(plan)["sharpen"] == "backlit"
+    assert make_plan(PHOTO, Settings()).halo_mm == pytest.approx(0.508)
+
+
 def test_forecast_is_what_was_measured(tmp_path, monkeypatch):
     monkeypatch.setenv("WALLPRINT_STATE_DIR", str(tmp_path))
-    settings = Settings()
-    assert forecast.seconds(settings, PHOTO) is None
-    forecast.remember(settings, Size(2000, 1500), 6000)
-    assert forecast.seconds(settings, PHOTO) == pytest.approx(24.0)
-    forecast.remember(settings, Size(2000, 1500), 12000)
-    assert forecast.seconds(settings, PHOTO) == pytest.approx(36.0), "half way to the new one"
-    assert forecast.seconds(replace(settings, style="enhanced"), PHOTO) is None
+    settings = Settings(repair=0)
+
+    def placement(source, scale):
+        return place(source, Size(round(source.width * scale), round(source.height * scale)))
+
+    small, large = placement(Size(2000, 1500), 2), placement(PHOTO, 2)
+    first, known = forecast.seconds(settings, large)
+    assert not known
+    assert 10 < first < 150, "12 megapixels on this computer's processor"
+    forecast.remember(settings, small, 6000)
+    assert forecast.seconds(settings, large) == (pytest.approx(24.0), True)
+    forecast.remember(settings, small, 12000)
+    assert forecast.seconds(settings, large)[0] == pytest.approx(36.0), "half way to the new one"
+    # x8 takes two networks, the second on four times the pixels.
+    assert 4 < forecast.seconds(settings, placement(Size(2000, 1500), 8))[0] / 9 < 8
+    assert not forecast.seconds(replace(settings, style="enhanced"), large)[1]
     (tmp_path / forecast.FILE).write_text("nonsense")
-    assert forecast.seconds(settings, PHOTO) is None
+    assert forecast.seconds(settings, large) == (first, False)
+
+
+def test_forecast_knows_the_planner_s_ladders():
+    """The simplified table against the planner and the catalogue, SPAN x4 = 1."""
+    for style in ("faithful", "enhanced"):
+        for scale in (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 40.0, 64.0):
+            source = Size(1000, 1000)
+            box = Size(round(1000 * scale), round(1000 * scale))
+            grid, units = 1, 0.0
+            for spec in cheapest_ladder(scale, catalog.enlargers(style)):
+                units, grid = units + spec.cost * grid**2, grid * spec.scale
+            found = forecast.work(Settings(style=style, repair=0), place(source, box))
+            assert found - 0.03 * scale**2 == pytest.approx(units, rel=0.01, abs=0.01), (
+                style,
+                scale,
+            )
 
 
 def test_spot_has_the_pixels_of_the_full_run(tmp_path):

@@ -17,7 +17,7 @@ from gi.repository import Gimp, GimpUi, GObject, Gtk  # noqa: E402
 from wallprint_protocol import forecast  # noqa: E402
 from wallprint_protocol.errors import WallprintError  # noqa: E402
 from wallprint_protocol.print_plan import CUSTOM, Settings, layer_job, make_plan  # noqa: E402
-from wallprint_protocol.print_size import Rect, Size  # noqa: E402
+from wallprint_protocol.print_size import Rect  # noqa: E402
 
 from . import pixels, run  # noqa: E402
 from .preview import Preview  # noqa: E402
@@ -265,13 +265,13 @@ class EnhanceDialog:
     def _cost_line(self, settings: Settings, plan, rect: Rect) -> str:
         layout = pixels.format_of(self._layer).layout
         size = plan.bytes(layout) / 1e6
-        expected = forecast.seconds(settings, Size(rect.width, rect.height))
-        if expected is None:
-            time = _("time unknown before the first run")
-        elif expected < 90:
+        expected, known = forecast.seconds(settings, layer_job(plan, rect).placement)
+        if expected < 90:
             time = _("about {count} s").format(count=max(1, round(expected)))
         else:
             time = _("about {count} min").format(count=round(expected / 60))
+        if not known:
+            time = _("{time} without a graphics card (first estimate)").format(time=time)
         return _("Forecast: {time}, {size:.0f} MB for the print's pixels.").format(
             time=time, size=size
         )

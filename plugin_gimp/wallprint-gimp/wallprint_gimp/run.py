@@ -172,7 +172,7 @@ def enhance(
             _fill_new_image(target, new, source, job, plan)
         else:
             _insert(image, new, source, job, plan)
-        forecast.remember(settings, Size(source.rect.width, source.rect.height), result.ms)
+        forecast.remember(settings, job.placement, result.ms)
     return target, new, result
 
 

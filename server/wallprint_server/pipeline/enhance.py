@@ -32,6 +32,7 @@ from ..imaging.tiles import Axis, order
 from ..models.engine import Engine
 from ..raster import Raster
 from . import deblur
+from .edges import MirroredMargins
 from .enlarge import Apply, anchored
 from .guard import guarded
 from .plan import MIN_TILE_PX, Plan, make_plan
@@ -177,7 +178,8 @@ class _Job:
             self.ladder = [(self._network(spec.name), spec) for spec in plan.ladder]
         self._fill_padding()
         mosaic = Mosaic(plan.columns, plan.rows, plan.blend_px)
-        rows_done = rect.y
+        margins = MirroredMargins(self.result, self.request.options.mirror)
+        rows_done = margins.extend(rect.y)
         for done, (row, column) in enumerate(order(plan.columns, plan.rows)):
             if self.should_cancel():
                 raise Cancelled
@@ -186,9 +188,9 @@ class _Job:
                 x, y, pixels = mosaic.put(row, column, tile)
                 self._write(x, y, pixels)
             if column == len(plan.columns) - 1:
-                rows_done = rect.y + mosaic.rows_done(row)
+                rows_done = margins.extend(rect.y + mosaic.rows_done(row))
             if done == plan.tiles - 1:
-                rows_done = self.request.out.height
+                rows_done = margins.extend(self.request.out.height)
             self.on_progress("run", done + 1, plan.tiles, rows_done)
         self._add_notes()
         return self.report

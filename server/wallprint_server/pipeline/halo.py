@@ -12,17 +12,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import erf, log, sqrt
 
+from wallprint_protocol.print_size import wanted_halo_mm
+
 from ..imaging.reach import gaussian_reach
 
 # The sharpest edges of an enlarged picture are blurred by about this Gaussian, px (0.5 to 0.7).
 EDGE_SIGMA_PX = 0.6
-# 1/100 in seen from 18 in, rad: the halo that the eye just does not see as one.
-HALO_ANGLE_RAD = 0.00056
-MIN_HALO_IN, MAX_HALO_IN = 1 / 100, 1 / 50
 MIN_SIGMA_PX = 0.3
 AMOUNTS = {"low": 0.5, "standard": 1.0, "high": 1.5}
-# Ink spreads more on matte paper and canvas than on glossy paper; two routines, no more (Fraser).
-MEDIA = {"glossy": 1.0, "matte": 1.15, "canvas": 1.15}
+# Ink spreads more on matte paper and canvas than on glossy paper or film; two routines, no more
+# (Fraser).
+MEDIA = {"glossy": 1.0, "backlit": 1.0, "matte": 1.15, "canvas": 1.15}
 
 
 @dataclass(frozen=True)
@@ -97,18 +97,13 @@ def sigma_for_halo(halo_px: float, edge_px: float = EDGE_SIGMA_PX) -> float:
     return (low + high) / 2
 
 
-def wanted_halo_in(distance_mm: float) -> float:
-    """Halo for a viewing distance, inch: 1.9 arcminutes, between 1/100 and 1/50 in."""
-    return min(MAX_HALO_IN, max(MIN_HALO_IN, HALO_ANGLE_RAD * distance_mm / 25.4))
-
-
 def output_sharpening(
     medium: str, strength: str, ppi: float, distance_mm: float
 ) -> OutputSharpening | None:
-    """The sharpening for a print, or None for medium "none"."""
-    if medium == "none":
+    """The sharpening for a print, or None for a medium that wants none (screen)."""
+    if medium not in MEDIA:
         return None
-    sigma = sigma_for_halo(wanted_halo_in(distance_mm) * ppi)
+    sigma = sigma_for_halo(wanted_halo_mm(distance_mm) / 25.4 * ppi)
     amount = AMOUNTS[strength] * MEDIA[medium]
     return OutputSharpening(
         sigma_px=sigma,
