@@ -1,0 +1,100 @@
+"""Blur as cameras make it: smooth, in linear light, the sharp picture in the middle of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from training import blur, measure
+from training.blur import BlurMix
+from training.data import Tiles
+
+PURE = BlurMix(still=0, long=0, moving=0, defocused=0, coded=0, sigma=0)
+
+
+def draw(seed: int = 1) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_middle_of_the_exposure_is_the_sharp_picture() -> None:
+    path = blur.paths(draw(), torch.full((16,), 20.0), 33)
+    assert path[:, 16].eq(0).all()
+    assert float(path[:, 0].abs().amax()) > 0
+
+
+def test_paths_have_their_extent_and_are_smooth() -> None:
+    extent = torch.tensor([0.0, 3.0, 20.0, 45.0])
+    path = blur.paths(draw(), extent, 91)
+    torch.testing.assert_close(path[..., :2].abs().amax((1, 2)), extent / 2)
+    assert path[0].eq(0).all()  # a camera that does not move does not roll either
+    assert float(path[..., 2].abs().max()) <= blur.ROLL_DEG * torch.pi / 180
+    assert float(path[..., 3].abs().max()) <= blur.ZOOM
+    turn = path[3, :, :2].diff(dim=0).diff(dim=0).abs().max()
+    assert float(turn) < 0.2  # px: no corners, as a random walk has
+
+
+def test_no_motion_changes_nothing() -> None:
+    x = torch.rand(2, 3, 24, 32, generator=draw())
+    torch.testing.assert_close(blur.exposed(x, torch.zeros(2, 5, 4)), x, atol=1e-4, rtol=0)
+
+
+def test_motion_moves_by_whole_pixels_as_it_says() -> None:
+    x = torch.rand(1, 3, 24, 32, generator=draw())
+    path = torch.zeros(1, 1, 4)
+    path[..., 0] = 3
+    found = blur.exposed(x, path)
+    torch.testing.assert_close(found[..., 4:20], x[..., 7:23], atol=1e-4, rtol=0)
+
+
+def test_blur_happens_in_linear_light() -> None:
+    """Black and white stripes, blurred away, are brighter than the mean of their values."""
+    x = (torch.arange(64) // 2 % 2).float().expand(1, 3, 64, 64).contiguous()
+    seen = torch.cat([blur.blurred(x * 0.9, draw(s), draw(s), PURE)[0] for s in range(12)])
+    flat = seen[..., 16:48, 16:48].std((1, 2, 3)) < 0.1
+    assert flat.any()
+    assert float(seen[flat][..., 16:48, 16:48].mean()) > 0.9 * 0.6
+
+
+def test_defocus_keeps_the_mean_and_the_place() -> None:
+    x = torch.zeros(2, 1, 41, 41)
+    x[..., 20, 20] = 1
+    y = blur.defocused(x, torch.tensor([4.0, 4.0]), torch.tensor([True, False]))
+    torch.testing.assert_close(y.sum((1, 2, 3)), torch.ones(2))
+    at = torch.arange(41.0)
+    torch.testing.assert_close((y.sum(2) * at).sum(2), torch.full((2, 1), 20.0))
+    assert int((y[0] > 1e-4).sum()) < int((y[1] > 1e-4).sum())  # a disc ends, a Gaussian does not
+
+
+def test_pieces_are_blurred_as_far_as_said(pack: Path) -> None:
+    sharp = Tiles(pack, torch.device("cpu")).crops(draw(), 24, 96)
+    seen, extent = blur.blurred(sharp, draw(2), draw(2), BlurMix(coded=0, sigma=0, moving=0))
+    assert seen.shape == sharp.shape
+    assert float(seen.min()) >= 0
+    assert float(seen.max()) <= 1
+    values = [measure.psnr(a, b, 8) for a, b in zip(seen.split(1), sharp.split(1), strict=True)]
+    still = [v for v, e in zip(values, extent.tolist(), strict=True) if 0 < e < 1.5]
+    far = [v for v, e in zip(values, extent.tolist(), strict=True) if e > 10]
+    assert min(still, default=99.0) > max(far) or not still
+    assert sum(far) / len(far) < 30
+
+
+@pytest.mark.parametrize("name", ["moving", "defocused", "coded"])
+def test_each_part_has_an_effect(pack: Path, name: str) -> None:
+    sharp = Tiles(pack, torch.device("cpu")).crops(draw(), 4, 96)
+    plain = blur.blurred(sharp, draw(4), draw(4), PURE)[0]
+    mix = BlurMix(
+        **{"still": 0, "long": 0, "moving": 0, "defocused": 0, "coded": 0, "sigma": 0, name: 1.0}
+    )
+    other = blur.blurred(sharp, draw(4), draw(4), mix)[0]
+    assert float((other - plain).abs().mean()) > 1e-3
+
+
+def test_shares_of_lengths() -> None:
+    found = blur.lengths(draw(), 4000, BlurMix())
+    shares = [
+        float(((found >= a) & (found < b)).float().mean()) for a, b in ((0, 3), (3, 20), (20, 46))
+    ]
+    for share, wanted in zip(shares, (0.1, 0.6, 0.3), strict=True):
+        assert share == pytest.approx(wanted, abs=0.03)

@@ -1,0 +1,1 @@
+"""Trains the networks that come with wallprint: one command each, see README.md."""

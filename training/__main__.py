@@ -1,0 +1,178 @@
+"""One command for each network; `python -m training NETWORK --help` tells the rest.
+
+    python -m training repair      --tiles PACK --out RUN --budget 60
+    python -m training span-robust --tiles PACK --out RUN --budget 30 --scale 4
+    python -m training mssnet      --tiles PACK --out RUN --budget 25 --variant small
+
+The same command again goes on where the last one stopped. Ends with 0 when the network is finished
+and good enough (or there was nothing to measure it with), 1 when it is finished and not good
+enough, 75 when the slice is over and the command is to be given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from wallprint_server.models.networks import mssnet_tensors
+from wallprint_server.models.networks.mssnet import VARIANTS, MSSNet
+
+from . import result
+from .data import Tiles
+from .gates import Gate
+from .loop import Options, Run
+from .mssnet import MssnetRecipe
+from .repair import RepairRecipe
+from .span import SpanRecipe
+
+FINISHED, NOT_GOOD_ENOUGH, GIVE_AGAIN = 0, 1, 75
+# A deblurring network that a CPU can train in hours instead of weeks.
+NARROW = (12, 8, 8)
+
+AnyRecipe = RepairRecipe | SpanRecipe | MssnetRecipe
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A recipe with what is said about it."""
+
+    recipe: AnyRecipe
+    architecture: str
+    about: str
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train; see the module's text for the result."""
+    options = _parser().parse_args(arguments)
+    device = _device(options.device)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    half = options.precision == "bfloat16" or (options.precision == "auto" and _is_gpu(device))
+    tiles = Tiles(options.tiles, device, options.limit)
+    kind = _kind(options, tiles, device)
+    run = Run(
+        kind.recipe,
+        options.out,
+        Options(
+            steps=options.steps,
+            budget_s=options.budget * 60,
+            slice_s=options.slice * 60,
+            seed=options.seed,
+            device=device,
+            half=half,
+            compiled=options.compile,
+        ),
+    )
+    if not run.go():
+        print(f"The slice is over after step {run.step}; give the same command again.")
+        return GIVE_AGAIN
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    facts = result.Facts(
+        name=kind.recipe.name,
+        architecture=kind.architecture,
+        about=kind.about,
+        command=shlex.join(["python", "-m", "training", *given]),
+        steps=run.step,
+        seconds=run.seconds,
+        device=result.hardware(device),
+        precision="bfloat16 inside the network" if half else "float32",
+        seed=options.seed,
+    )
+    return finish(run.averaged(), kind.recipe, facts, options)
+
+
+def finish(net: nn.Module, recipe: AnyRecipe, facts: result.Facts, options: Any) -> int:
+    """Write the weights, measure what was written, write the card."""
+    tensors = net.state_dict()
+    packed = mssnet_tensors.packed(tensors) if isinstance(net, MSSNet) else tensors
+    files = result.write_weights(options.out, facts, packed)
+    stored = result.read_weights(files)
+    kept = recipe.build().cpu().eval().requires_grad_(False)
+    kept.load_state_dict(mssnet_tensors.unpacked(stored) if isinstance(net, MSSNet) else stored)
+    gates: list[Gate] = []
+    if options.eval is not None:
+        with torch.inference_mode():
+            gates = recipe.gates(kept, options.eval)
+    card = result.write_card(options.out, facts, options.tiles, gates)
+    for gate in gates:
+        print(gate.text())
+    print(f"{', '.join(str(file) for file in files)}; {card}")
+    return FINISHED if all(gate.passed for gate in gates) else NOT_GOOD_ENOUGH
+
+
+def _kind(options: Any, tiles: Tiles, device: torch.device) -> Kind:
+    """The recipe of a command."""
+    recipe: AnyRecipe
+    if options.network == "repair":
+        recipe = RepairRecipe(tiles)
+        shape = f"residual network at half resolution, width {recipe.width}, {recipe.blocks} blocks"
+        about = "Removes JPEG blocks, ringing and noise, with a strength from 0 to 1."
+    elif options.network == "span-robust":
+        recipe = SpanRecipe(tiles, scale=options.scale)
+        shape = f"SPAN x{options.scale}, width 48 (arXiv 2311.12770), from the published weights"
+        about = "Enlarges pictures that were compressed or noisy without magnifying that."
+    else:
+        sizes = options.sizes or {**VARIANTS, "narrow": NARROW}[options.variant]
+        recipe = MssnetRecipe(tiles, sizes=sizes, on_gpu=_is_gpu(device))
+        if not _is_gpu(device):
+            recipe = replace(recipe, batch=4, batch_b=2, side=96, side_b=128, rate=1e-3)
+        shape = f"MSSNet (arXiv 2202.09652), width, scale, vscale = {recipe.sizes}"
+        about = "Removes blur from a moving camera or a lens out of focus."
+    changes = {
+        name: value for name, value in (("batch", options.batch), ("side", options.side)) if value
+    }
+    return Kind(replace(recipe, **changes), shape, about)
+
+
+def _sizes(text: str) -> tuple[int, int, int]:
+    width, scale, vscale = (int(part) for part in text.split(","))
+    return width, scale, vscale
+
+
+def _is_gpu(device: torch.device) -> bool:
+    return device.type == "cuda"
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__.split("\n")[0])
+    networks = parser.add_subparsers(dest="network", required=True)
+    for name in ("repair", "span-robust", "mssnet"):
+        one = networks.add_parser(name)
+        one.add_argument("--tiles", type=Path, required=True, help="folder of the tile pack")
+        one.add_argument("--out", type=Path, required=True, help="folder of the run")
+        one.add_argument("--eval", type=Path, help="folder of the evaluation pictures, for gates")
+        one.add_argument("--budget", type=float, default=30.0, help="minutes, over all slices")
+        one.add_argument("--steps", type=int, default=0, help="so many steps instead of a time")
+        one.add_argument("--slice", type=float, default=0.0, help="stop after so many minutes")
+        one.add_argument("--seed", type=int, default=1)
+        one.add_argument("--device", default="auto", help="auto, cpu or cuda")
+        one.add_argument("--threads", type=int, default=0, help="of the CPU")
+        one.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
+        one.add_argument("--compile", action="store_true", help="use torch.compile")
+        one.add_argument("--batch", type=int, default=0)
+        one.add_argument("--side", type=int, default=0, help="of the pieces, px")
+        one.add_argument("--limit", type=int, help="use only so many tiles")
+        if name == "span-robust":
+            one.add_argument("--scale", type=int, choices=(2, 4), default=4)
+        if name == "mssnet":
+            one.add_argument("--variant", choices=(*VARIANTS, "narrow"), default="small")
+            one.add_argument("--sizes", type=_sizes, help="width,scale,vscale instead")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

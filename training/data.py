@@ -1,0 +1,94 @@
+"""The pack of photograph tiles: decoded once, cut into random pieces.
+
+    PACK/tiles/*.jpg        512 x 512
+    PACK/ATTRIBUTION.tsv    source, author and licence of each tile
+
+Knows nothing of what is done to the pieces. What is drawn depends on the generator alone.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+HELD_OUT = 16
+
+
+class Tiles:
+    """Tiles in memory, one byte a value.
+
+    Attributes:
+        pixels: (N, 3, H, W) uint8, on the device.
+        folder: of the pack.
+    """
+
+    def __init__(self, folder: Path, device: torch.device, limit: int | None = None) -> None:
+        """Decode the pack.
+
+        Args:
+            folder: of the pack.
+            device: where the pixels are kept.
+            limit: use only so many tiles, spread over the pack.
+
+        Raises:
+            SystemExit: no tiles there.
+        """
+        files = sorted((folder / "tiles").glob("*.jpg"))
+        if not files:
+            raise SystemExit(f"There are no tiles in {folder / 'tiles'}; give the pack's folder.")
+        if limit is not None and limit < len(files):
+            files = [files[i * len(files) // limit] for i in range(limit)]
+        pictures = [np.asarray(Image.open(file).convert("RGB")) for file in files]
+        self.pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(device)
+        self.pixels = self.pixels.contiguous()
+        self.folder = folder
+        # For a look at the progress: spread over the pack, never trained on.
+        held = min(HELD_OUT, len(files) // 4)
+        every = len(files) // held if held else len(files) + 1
+        self.held = [i for i in range(len(files)) if held and i % every == every // 2][:held]
+        self.used = [i for i in range(len(files)) if i not in set(self.held)]
+
+    def crops(self, generator: torch.Generator, count: int, side: int) -> Tensor:
+        """Random pieces, turned and mirrored.
+
+        Args:
+            generator: on the CPU.
+            count: B.
+            side: of each piece, px.
+
+        Returns:
+            (B, 3, side, side) float32 in [0, 1].
+        """
+        height, width = self.pixels.shape[-2:]
+        which = torch.randint(len(self.used), (count,), generator=generator).tolist()
+        tops = torch.randint(height - side + 1, (count,), generator=generator).tolist()
+        lefts = torch.randint(width - side + 1, (count,), generator=generator).tolist()
+        turns = torch.randint(8, (count,), generator=generator).tolist()
+        pieces = []
+        for i, top, left, turn in zip(which, tops, lefts, turns, strict=True):
+            piece = self.pixels[self.used[i], :, top : top + side, left : left + side]
+            piece = piece.flip(-1) if turn >= 4 else piece
+            pieces.append(torch.rot90(piece, turn % 4, (1, 2)))
+        return torch.stack(pieces).float() / 255
+
+    def held_out(self, side: int) -> Tensor:
+        """The middle of every tile that is never trained on, (n, 3, side, side) in [0, 1]."""
+        height, width = self.pixels.shape[-2:]
+        top, left = (height - side) // 2, (width - side) // 2
+        return self.pixels[self.held, :, top : top + side, left : left + side].float() / 255
+
+
+def licences(folder: Path) -> dict[str, int]:
+    """Number of tiles for each licence, the most frequent first; {} without a list."""
+    path = folder / "ATTRIBUTION.tsv"
+    if not path.is_file():
+        return {}
+    with path.open(newline="") as file:
+        rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        return dict(Counter(row["licence"] for row in rows).most_common())

@@ -1,0 +1,159 @@
+"""How MSSNet, the deblurring network, is trained, and what it must reach.
+
+As published, all six images are compared with the sharp picture, as colours and as spectra. The
+last one, which is the result, counts twice. Phase A has small pieces and many of them, phase B,
+which begins after 60 % of the run, larger ones.
+
+References:
+    Kim, Lee and Cho, arXiv 2202.09652; the spectra: Cho et al., "Rethinking Coarse-to-Fine
+    Approach in Single Image Deblurring", ICCV 2021, arXiv 2108.05054.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wallprint_server.models.networks.mssnet import MSSNet, half_input
+
+from . import measure
+from .blur import BlurMix, blurred
+from .data import Tiles
+from .gates import Gate
+from .loop import Draw
+from .repair import charbonnier
+
+PHASE_B = 0.6
+SPECTRUM_SHARE = 0.1
+# Rendered around a piece and cut off again: what moves into it comes from beside it. A multiple of
+# 8, so that a JPEG's grid begins at the piece's corner, as it does in a picture and its tiles.
+AROUND_PX = 24
+MARGIN_PX = 16  # of the evaluation pairs, rendered with a reflected border
+# With a GPU, and on a CPU, in dB: the real pair, the mean of the synthetic pairs, sharp pictures.
+REAL_GAIN, MADE_GAIN, SHARP_LOSS = (2.5, 0.7), (4.0, 1.2), 0.3
+
+
+@dataclass
+class MssnetRecipe:
+    """A deblurring network; see `loop.Recipe`."""
+
+    tiles: Tiles
+    sizes: tuple[int, int, int] = (20, 40, 40)
+    batch: int = 96
+    batch_b: int = 32
+    side: int = 128
+    side_b: int = 256
+    rate: float = 5e-4
+    last_rate: float = 1e-6
+    clip: float = 1.0
+    warm_up: float = 0.02
+    name: str = "mssnet"
+    on_gpu: bool = True
+    mix: BlurMix = BlurMix()  # noqa: RUF009 (frozen)
+
+    def build(self) -> nn.Module:
+        """A new network."""
+        return MSSNet(*self.sizes)
+
+    def entry(self, net: nn.Module) -> Callable[..., Any]:
+        """All six images."""
+        assert isinstance(net, MSSNet)
+        return net.forward_all
+
+    def loss(self, call: Callable[..., Any], draw: Draw) -> Tensor:
+        """Colours and spectra of the six images."""
+        late = draw.progress >= PHASE_B
+        count, side = (self.batch_b, self.side_b) if late else (self.batch, self.side)
+        sharp = self.tiles.crops(draw.decide, count, side + 2 * AROUND_PX)
+        order = torch.randperm(3, generator=draw.decide).tolist()
+        sharp = sharp[:, order]
+        soft, _ = blurred(sharp, draw.decide, draw.noise, self.mix)
+        inner = slice(AROUND_PX, AROUND_PX + side)
+        soft, sharp = soft[..., inner, inner], sharp[..., inner, inner]
+        images = call(soft.contiguous(memory_format=torch.channels_last))
+        return six_losses(images, sharp)
+
+    def look(self, net: nn.Module) -> dict[str, float]:
+        """Gain in dB on held-out tiles, blurred by this program."""
+        sharp = self.tiles.held_out(min(128, self.tiles.pixels.shape[-1]))
+        if not len(sharp):
+            return {}
+        draw = torch.Generator().manual_seed(7)
+        noise = torch.Generator(sharp.device).manual_seed(7)
+        soft, _ = blurred(sharp, draw, noise, self.mix)
+        better = measure.to_8_bit(net(soft))
+        total = 0.0
+        for a, b, c in zip(better, soft, sharp, strict=True):
+            total += measure.psnr(a, c, 8) - measure.psnr(b, c, 8)
+        return {"gain": total / len(sharp)}
+
+    def gates(self, net: nn.Module, folder: Path) -> list[Gate]:
+        """The real pair, the synthetic pairs, and sharp pictures that must stay as they are.
+
+        Args:
+            net: float32.
+            folder: with `deblur/gopro`, `deblur/kodak_synth` and `val_tiles`.
+        """
+        assert isinstance(net, MSSNet)
+        which = 0 if self.on_gpu else 1
+        real = gains(net, sorted((folder / "deblur" / "gopro").glob("*_blur.png")))
+        made = gains(net, sorted((folder / "deblur" / "kodak_synth").glob("*_blur.png")))
+        lost = sharp_loss(net, sorted((folder / "val_tiles").glob("*.jpg"))[:8])
+        return [
+            Gate("real pair, gain in dB", real[0], REAL_GAIN[which]),
+            Gate("real pair, gain in dB, best shift", real[1], REAL_GAIN[which]),
+            Gate("synthetic pairs, mean gain in dB", made[0], MADE_GAIN[which]),
+            Gate("synthetic pairs, mean gain in dB, best shift", made[1], MADE_GAIN[which]),
+            Gate("sharp pictures, dB lost", lost, SHARP_LOSS, True),
+        ]
+
+
+def spectrum_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Mean absolute difference of the spectra, real and imaginary parts taken separately.
+
+    Not of their moduli: those would be another loss. Unnormalised and in float32.
+    """
+    parts = torch.view_as_real(torch.fft.fft2(a.float() - b.float()))
+    return parts.abs().mean()
+
+
+def six_losses(images: list[Tensor], sharp: Tensor) -> Tensor:
+    """Sum over the six images, the first of half size; the last counts in full, others half."""
+    total = sharp.new_zeros(())
+    for i, image in enumerate(images):
+        truth = half_input(sharp) if i == 0 else sharp
+        one = charbonnier(image.float() - truth) + SPECTRUM_SHARE * spectrum_distance(image, truth)
+        total = total + (1.0 if i == len(images) - 1 else 0.5) * one
+    return total
+
+
+def gains(net: MSSNet, files: list[Path]) -> tuple[float, float]:
+    """Mean gain in dB over blurred pictures, plainly, and with the best whole shift."""
+    plain: list[float] = []
+    shifted: list[float] = []
+    for path in files:
+        stem = path.name.removesuffix("_blur.png")
+        soft = measure.load(path)
+        sharp = measure.load(path.with_name(f"{stem}_sharp.webp"))
+        with torch.inference_mode():
+            better = measure.to_8_bit(net.whole(soft))
+        for found, rule in ((plain, measure.psnr), (shifted, measure.psnr_shift)):
+            found.append(rule(better, sharp, MARGIN_PX) - rule(soft, sharp, MARGIN_PX))
+    return sum(plain) / len(plain), sum(shifted) / len(shifted)
+
+
+def sharp_loss(net: MSSNet, files: list[Path]) -> float:
+    """Mean dB that sharp pictures of quality 95 lose; a clean one has an infinite PSNR."""
+    losses = []
+    for path in files:
+        clean = measure.load(path)
+        given = measure.as_jpeg(clean, 95, half_chroma=False)
+        with torch.inference_mode():
+            better = measure.to_8_bit(net.whole(given))
+        losses.append(measure.psnr(given, clean) - measure.psnr(better, clean))
+    return sum(losses) / len(losses)

@@ -1,0 +1,137 @@
+"""How the removal network is trained, and what it must reach.
+
+Pieces of photographs with JPEG blocks and noise, the clean ones as the answer. The network is also
+told a strength: how bad the damage may be. In half of the draws that is 1 ("anything"), so that
+it can be used without knowing; in the others it lies between the damage and 1, or is the damage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wallprint_server.models.networks.cleaner import BLOCKS, WIDTH, Cleaner
+
+from . import jpeg, measure
+from .data import Tiles
+from .degrade import Mix, chance, severity, spoiled, uniform
+from .gates import Gate
+from .loop import Draw
+
+EPSILON = 2e-3
+QUALITIES = (10, 20, 30, 40)
+# Gain in dB of Y at those qualities: what a network trained on two CPU cores must reach.
+GAINS = (1.1, 1.2, 1.3, 1.3)
+CLEAN_LOSS_DB, CLEAN_CHANGE = 0.05, 1 / 255
+
+
+@dataclass
+class RepairRecipe:
+    """The removal network; see `loop.Recipe`."""
+
+    tiles: Tiles
+    batch: int = 16
+    side: int = 80
+    width: int = WIDTH
+    blocks: int = BLOCKS
+    name: str = "repair"
+    rate: float = 1e-3
+    last_rate: float = 1e-6
+    clip: float = 0.5
+    warm_up: float = 0.02
+    mix: Mix = Mix()  # noqa: RUF009 (frozen)
+
+    def build(self) -> nn.Module:
+        """A new network."""
+        return Cleaner(self.width, self.blocks)
+
+    def entry(self, net: nn.Module) -> Callable[..., Any]:
+        """The network itself."""
+        return net
+
+    def loss(self, call: Callable[..., Any], draw: Draw) -> Tensor:
+        """Charbonnier on the colours and on the brightness, which the eye sees most."""
+        bad, clean, how_bad = spoiled(
+            self.tiles, draw.decide, draw.noise, self.batch, self.side, self.mix
+        )
+        strength = told_strength(how_bad.cpu(), draw.decide).to(bad.device)
+        difference = call(bad.contiguous(memory_format=torch.channels_last), strength) - clean
+        weights = difference.new_tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1)
+        brightness = (difference * weights).sum(1)
+        return charbonnier(difference) + charbonnier(brightness)
+
+    def look(self, net: nn.Module) -> dict[str, float]:
+        """Gain in dB of Y on held-out tiles, by this program's own JPEG."""
+        clean = self.tiles.held_out(128)
+        if not len(clean):
+            return {}
+        found = {}
+        for quality in (10, 40):
+            half = torch.ones(len(clean), dtype=torch.bool, device=clean.device)
+            bad = jpeg.compress(clean, torch.full((len(clean),), quality).to(clean.device), half)
+            better = measure.to_8_bit(net(bad))
+            gain = measure.psnr_y(better, clean) - measure.psnr_y(bad, clean)
+            found[f"gain_q{quality}"] = gain
+        return found
+
+    def gates(self, net: nn.Module, folder: Path) -> list[Gate]:
+        """The 12 crops of the evaluation pack through Pillow's JPEG.
+
+        Args:
+            net: float32 on the CPU.
+            folder: with `jpeg/*.png`, and `val_tiles/*.jpg`.
+        """
+        crops = [measure.load(path) for path in sorted((folder / "jpeg").glob("*.png"))]
+        gates = []
+        for quality, least in zip(QUALITIES, GAINS, strict=True):
+            gain = mean_gain(net, crops, quality, 1.0)
+            gates.append(Gate(f"JPEG Q{quality}, gain in dB of Y at strength 1", gain, least))
+        change, loss = on_clean(net, crops)
+        gates.append(Gate("clean crops, mean change at strength 1", change, CLEAN_CHANGE, True))
+        gates.append(Gate("clean crops, PSNR lost against JPEG Q95", loss, CLEAN_LOSS_DB, True))
+        return gates
+
+
+def charbonnier(difference: Tensor) -> Tensor:
+    """Mean of a smooth absolute value."""
+    return (difference.square() + EPSILON**2).sqrt().mean()
+
+
+def told_strength(how_bad: Tensor, decide: torch.Generator) -> Tensor:
+    """(B,) severities -> the strengths that the network is told, 0..1."""
+    count = len(how_bad)
+    between = how_bad + (1 - how_bad) * uniform(decide, 0, 1, count)
+    known = (how_bad + uniform(decide, 0, 0.1, count)).clamp(0, 1)
+    told = torch.where(chance(decide, 0.4, count), between, known)
+    return torch.where(chance(decide, 0.5, count), torch.ones(count), told)
+
+
+def mean_gain(net: nn.Module, crops: list[Tensor], quality: int, strength: float | None) -> float:
+    """Mean gain in dB of Y; `strength` None takes the one that belongs to the quality."""
+    gains = []
+    if strength is None:
+        strength = float(severity(torch.tensor([float(quality)]), torch.zeros(1)))
+    for clean in crops:
+        bad = measure.as_jpeg(clean, quality)
+        better = measure.to_8_bit(net(bad, strength))
+        gains.append(measure.psnr_y(better, clean) - measure.psnr_y(bad, clean))
+    return sum(gains) / len(gains)
+
+
+def on_clean(net: nn.Module, crops: list[Tensor]) -> tuple[float, float]:
+    """Mean absolute change of clean pictures, and what is lost on nearly clean ones (Q95, 4:4:4).
+
+    A perfectly clean picture has an infinite PSNR; one of quality 95 has one to lose.
+    """
+    changes, losses = [], []
+    for clean in crops:
+        changes.append(float((measure.to_8_bit(net(clean, 1.0)) - clean).abs().mean()))
+        bad = measure.as_jpeg(clean, 95, half_chroma=False)
+        better = measure.to_8_bit(net(bad, 1.0))
+        losses.append(measure.psnr_y(bad, clean) - measure.psnr_y(better, clean))
+    return sum(changes) / len(changes), sum(losses) / len(losses)
