@@ -1,4 +1,4 @@
-"""How long a print will take: remembered from the runs on this computer; before, a first estimate.
+"""How long a print will take, and what room: remembered from runs on this computer, else estimated.
 
 Time grows with the *work*: source pixels times what the ladder of networks costs for each, and
 result pixels. Seconds per work, kept by style and device, foretell the next job at any size. Knows
@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from .endpoint import state_dir
+from .pixels import PixelLayout
 from .print_plan import Settings
-from .print_size import Placement
+from .print_size import Placement, Size
 
 FILE = "speed.json"
 _WEIGHT_OF_NEW = 0.5  # one odd run (computer busy) must not spoil the next forecast
@@ -28,6 +30,8 @@ _LADDERS = {
     "faithful": ((1, 0.0), (4, 1.0), (8, 5.0), (16, 17.0), (32, 69.0), (64, 273.0)),
     "enhanced": ((1, 0.0), (4, 40.0), (16, 680.0), (64, 10_920.0)),
 }
+# Both processes of the server; a tile decides, not the size of the print (docs/measurements.md).
+_SERVER_BYTES = {"faithful": 1 << 30, "enhanced": 4 << 30}
 _REPAIR_WORK = 0.8
 _RESULT_WORK = 0.03  # resampling and sharpening, for each megapixel of the result
 
@@ -84,3 +88,33 @@ def seconds(settings: Settings, placement: Placement) -> tuple[float, bool]:
     if rate is not None:
         return rate * amount, True
     return _CPU_S / min(os.cpu_count() or 1, _MOST_CORES) * amount, False
+
+
+@dataclass(frozen=True)
+class Room:
+    """Bytes that a job takes.
+
+    Attributes:
+        result: pixels of the print, in the document from then on.
+        disk: source and result, in files while the job runs.
+        server: working memory of the server, on a processor; of a tile, whatever the print's size.
+    """
+
+    result: int
+    disk: int
+    server: int
+
+
+def room(settings: Settings, layout: PixelLayout, source: Size, placement: Placement) -> Room:
+    """What the job will take.
+
+    Args:
+        settings: the style and the selection count.
+        layout: of the source and of the result.
+        source: the layer, px.
+        placement: of the job.
+    """
+    result = placement.out.pixels * layout.bytes_per_pixel
+    mask = source.pixels if settings.source == "selection" else 0
+    disk = source.pixels * layout.bytes_per_pixel + mask + result
+    return Room(result, disk, _SERVER_BYTES[settings.style])

@@ -280,3 +280,15 @@ def test_spot_has_the_pixels_of_the_full_run(tmp_path):
                 assert worst <= 1, (centre, worst)
         finally:
             link.stop()
+
+
+def test_room_counts_source_mask_and_result_on_disk_and_the_result_in_the_document():
+    layout = PixelLayout("BGRA", "u16", "straight", "perceptual")
+    source = Size(400, 300)
+    job = layer_job(make_plan(source, Settings(width=800, unit="px")), Rect(0, 0, 400, 300))
+    room = forecast.room(Settings(), layout, source, job.placement)
+    assert (room.result, room.disk) == (800 * 600 * 8, 800 * 600 * 8 + 400 * 300 * 8)
+    masked = forecast.room(Settings(source="selection"), layout, source, job.placement)
+    assert masked.disk == room.disk + 400 * 300
+    inventing = forecast.room(Settings(style="enhanced"), layout, source, job.placement)
+    assert inventing.server > room.server
