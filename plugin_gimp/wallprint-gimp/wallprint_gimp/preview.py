@@ -21,7 +21,7 @@ from wallprint_protocol.print_size import Rect, Size  # noqa: E402
 from wallprint_protocol.request import Request  # noqa: E402
 
 from . import pixels, run  # noqa: E402
-from .texts import _  # noqa: E402
+from .texts import _, explain  # noqa: E402
 from .window import pump  # noqa: E402
 
 _SPOT = Size(400, 220)
@@ -50,11 +50,12 @@ class Preview:
         self.widget = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=6)
         row = Gtk.Box(orientation=Gtk.Orientation.HORIZONTAL, spacing=12)
         row.pack_start(self._thumbnail(), False, False, 0)
-        row.pack_start(self._canvas(), False, False, 0)
-        self._text = Gtk.Label(xalign=0.0)
+        self._text = Gtk.Label(xalign=0.0, yalign=0.0)
         self._text.set_line_wrap(True)
+        self._text.set_max_width_chars(30)
+        row.pack_start(self._text, True, True, 0)
         self.widget.pack_start(row, False, False, 0)
-        self.widget.pack_start(self._text, False, False, 0)
+        self.widget.pack_start(self._canvas(), False, False, 0)
         self._say(_("Click into the small picture to see a spot of the print at 1:1."))
 
     def changed(self, plan: Plan, settings: Settings) -> None:
@@ -157,7 +158,7 @@ class Preview:
         except Cancelled:
             pass
         except (WallprintError, ValueError) as error:
-            self._say(str(error))
+            self._say(explain(error))
         finally:
             self._running = False
         if not self._stopped:
