@@ -14,11 +14,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import editor_trees
+from editor_screen import Screen
 
 from wallprint_protocol import client
 from wallprint_server.install import bundle
@@ -35,6 +35,19 @@ GIMPRC = """\
 (undo-levels 20)
 """
 LEAN_PLUGINS = ("python-eval", "file-png", "file-tiff", "script-fu")
+# GIMP binds our menu entries to keys of our choice, so that a test need not walk through menus.
+ENHANCE_KEY, SHARPEN_KEY = "ctrl+alt+e", "ctrl+alt+p"
+SHORTCUTSRC = """\
+(file-version 1)
+(action "plug-in-wallprint-enhance" "<Primary><Alt>e")
+(action "plug-in-wallprint-sharpen-selection" "<Primary><Alt>p")
+"""
+# Without a blinking cursor a window that nothing happens in looks the same twice.
+GTK_SETTINGS = """\
+[Settings]
+gtk-cursor-blink=0
+gtk-enable-animations=0
+"""
 
 
 @dataclass
@@ -65,14 +78,13 @@ def parse(log: str, returncode: int) -> Outcome:
     return Outcome(cases, log, returncode)
 
 
-class Bench:
+class Bench(Screen):
     """One tree, one temporary folder, one server.
 
     Attributes:
         root: the tree.
         base: temporary folder, visible inside the tree at the same place; short, for the socket.
         state: the server's state directory.
-        shots: where screenshots go.
     """
 
     def __init__(self, suite: str) -> None:
@@ -81,11 +93,8 @@ class Bench:
         self.root = editor_trees.get_tree(suite)
         self.base = Path(tempfile.mkdtemp(prefix="wpe-", dir="/var/tmp"))
         self.state = self.base / "state"
-        self.shots = Path(os.environ.get("WALLPRINT_SHOTS") or self.base / "shots")
-        self.shots.mkdir(parents=True, exist_ok=True)
-        self._display: subprocess.Popen | None = None
-        self._manager: subprocess.Popen | None = None
-        self.display = ""
+        shots = Path(os.environ.get("WALLPRINT_SHOTS") or self.base / "shots")
+        super().__init__(shots, suite)
 
     # -- server ------------------------------------------------------------------------------------
 
@@ -132,8 +141,9 @@ class Bench:
         *,
         env: dict[str, str] | None = None,
         bind: tuple[Path, ...] = (),
+        log: Path | None = None,
     ) -> subprocess.Popen:
-        """Start a command in the tree; its output is a pipe."""
+        """Start a command in the tree; its output is a pipe, or goes into a file."""
         inside = {
             "HOME": str(self.base / "home"),
             "WALLPRINT_STATE_DIR": str(self.state),
@@ -141,31 +151,31 @@ class Bench:
             "WALLPRINT_TEST_BASE": str(self.base),
             **(env or {}),
         }
-        (self.base / "home").mkdir(exist_ok=True)
+        settings = self.base / "home" / ".config" / "gtk-3.0"
+        settings.mkdir(parents=True, exist_ok=True)
+        (settings / "settings.ini").write_text(GTK_SETTINGS)
         if self.display:
             inside.setdefault("DISPLAY", self.display)
         arguments, outside = editor_trees.enter_command(
             self.root, command, env=inside, bind=(self.base, HERE, *bind)
         )
-        return subprocess.Popen(
-            arguments,
-            env=outside,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
+        with contextlib.ExitStack() as stack:
+            return subprocess.Popen(
+                arguments,
+                env=outside,
+                stdin=subprocess.DEVNULL,
+                stdout=stack.enter_context(log.open("w")) if log else subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+            )
 
     def close(self) -> None:
         """End everything that was started and remove the folder."""
         self.stop_server()
         with contextlib.suppress(OSError):  # the mount point that entering the tree made
             (self.root / self.base.relative_to("/")).rmdir()
-        for process in (self._manager, self._display):
-            if process is not None:
-                process.kill()
-                process.wait()
+        self.stop_display()
         shutil.rmtree(self.base, ignore_errors=True)
 
     def gimp_config(self, *, lean: bool = True) -> Path:
@@ -181,6 +191,7 @@ class Bench:
             if lean:
                 gimprc += f'(plug-in-path "${{gimp_dir}}/plug-ins:{self._lean_plugins()}")\n'
             (folder / "gimprc").write_text(gimprc)
+            (folder / "shortcutsrc").write_text(SHORTCUTSRC)
         return folder
 
     def _lean_plugins(self) -> Path:
@@ -231,7 +242,9 @@ class Bench:
             folder.mkdir(parents=True, exist_ok=True)
         run.chmod(0o700)
         write_files(bundle.krita_files(), data / "krita")
-        (config / "kritarc").write_text("[python]\nenable_wallprint_krita=true\n")
+        if not (home / "started").exists():  # a later start finds what this one remembered
+            (config / "kritarc").write_text("[python]\nenable_wallprint_krita=true\n")
+            (home / "started").touch()
         inside = {
             "XDG_DATA_HOME": str(data),
             "XDG_CONFIG_HOME": str(config),
@@ -244,66 +257,11 @@ class Bench:
         outcome = self.run(["krita", "--nosplash"], env=inside, timeout_s=timeout_s)
         if outcome.returncode == 0 and not warm.is_dir():
             part = warm.with_name(f"{warm.name}.{os.getpid()}")
-            shutil.copytree(home, part, symlinks=True, ignore=shutil.ignore_patterns("pykrita"))
+            shutil.copytree(home, part, symlinks=True, ignore=shutil.ignore_patterns("pykrita", "started"))
             with contextlib.suppress(OSError):  # another run was first
                 part.rename(warm)
             shutil.rmtree(part, ignore_errors=True)
         return outcome
-
-    # -- screen ------------------------------------------------------------------------------------
-
-    def start_display(self) -> None:
-        """Xvfb with a window manager, on the first free number."""
-        if self._display is not None:
-            return
-        read, write = os.pipe()
-        self._display = subprocess.Popen(
-            ["Xvfb", "-displayfd", str(write), "-screen", "0", "1400x1000x24", "-nolisten", "tcp"],
-            pass_fds=(write,),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(write)
-        with os.fdopen(read) as pipe:
-            self.display = f":{pipe.readline().strip()}"
-        self._manager = subprocess.Popen(
-            ["openbox"],
-            env={**os.environ, "DISPLAY": self.display},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-    def xdo(self, *arguments: str) -> str:
-        """Run xdotool on the display."""
-        done = subprocess.run(
-            ["xdotool", *arguments],
-            env={**os.environ, "DISPLAY": self.display},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.stdout.strip()
-
-    def window(self, title: str, timeout_s: float = 60.0) -> str:
-        """Id of the visible window with this title (a pattern); fails when none comes."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            found = self.xdo("search", "--onlyvisible", "--name", title)
-            if found:
-                return found.splitlines()[-1]
-            time.sleep(0.1)
-        self.shot("missing-window")
-        raise AssertionError(f"no window {title!r} within {timeout_s:.0f} s")
-
-    def shot(self, name: str, window: str = "root") -> Path:
-        """A screenshot as PNG."""
-        path = self.shots / f"{self.suite}-{name}.png"
-        subprocess.run(
-            ["import", "-window", window, str(path)],
-            env={**os.environ, "DISPLAY": self.display},
-            check=False,
-        )
-        return path
 
 
 def write_files(files: dict[PurePosixPath, bytes], folder: Path) -> None:

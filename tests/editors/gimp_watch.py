@@ -1,4 +1,4 @@
-"""Runs beside a living GIMP window: writes down what the documents look like until it is told."""
+"""Runs beside a living GIMP window: carries out orders and tells what the documents look like."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+import traceback
 from pathlib import Path
 
 import gi
@@ -15,6 +16,7 @@ for name, version in (("Gimp", "3.0"), ("Gegl", "0.4"), ("Babl", "0.1")):
 from gi.repository import Babl, Gegl, Gimp
 
 BASE = Path(os.environ["WALLPRINT_TEST_BASE"])
+ENHANCE = "plug-in-wallprint-enhance"
 
 
 def pixels(layer):
@@ -26,12 +28,23 @@ def pixels(layer):
 
 def layer_facts(layer):
     return {
+        "id": layer.get_id(),
         "name": layer.get_name(),
         "size": [layer.get_width(), layer.get_height()],
         "offset": list(layer.get_offsets()[1:]),
         "visible": layer.get_visible(),
         "sha": pixels(layer),
     }
+
+
+def guides(image):
+    """As ["v 12", "h 30"], sorted."""
+    found, guide = [], image.find_next_guide(0)
+    while guide:
+        upright = image.get_guide_orientation(guide) == Gimp.OrientationType.VERTICAL
+        found.append(f"{'v' if upright else 'h'} {image.get_guide_position(guide)}")
+        guide = image.find_next_guide(guide)
+    return sorted(found)
 
 
 def facts():
@@ -42,44 +55,60 @@ def facts():
             "layers": [layer_facts(layer) for layer in image.get_layers()],
             "dirty": image.is_dirty(),
             "channels": len(image.get_channels()),
+            "guides": guides(image),
         }
         for image in Gimp.get_images()
     ]
 
 
-def run_with_last_values(name):
-    """As GIMP's own Repeat does."""
+def run(mode, name=ENHANCE, **values):
+    """A procedure on the first image's uppermost layer."""
     image = Gimp.get_images()[0]
     procedure = Gimp.get_pdb().lookup_procedure(name)
     config = procedure.create_config()
-    config.set_property("run-mode", Gimp.RunMode.WITH_LAST_VALS)
+    config.set_property("run-mode", mode)
     config.set_property("image", image)
     config.set_core_object_array("drawables", image.get_layers()[:1])
-    procedure.run(config)
+    for key, value in values.items():
+        config.set_property(key.replace("_", "-"), value)
+    result = procedure.run(config)
+    assert result.index(0) == Gimp.PDBStatusType.SUCCESS, str(result.index(1))
+
+
+def carry_out(order):
+    """What a test asks for."""
+    do = order.pop("do", "")
+    if do == "select":
+        Gimp.get_images()[0].select_rectangle(Gimp.ChannelOps.REPLACE, *order["box"])
+    elif do == "select-none":
+        Gimp.Selection.none(Gimp.get_images()[0])
+    elif do == "repeat":  # as GIMP's own Repeat does
+        run(Gimp.RunMode.WITH_LAST_VALS)
+    elif do == "run":
+        run(Gimp.RunMode.NONINTERACTIVE, **order)
+    elif do:
+        raise ValueError(do)
+    Gimp.displays_flush()
+
+
+def answer(order_file):
+    number = order_file.name.rpartition("-")[2]
+    try:
+        carry_out(json.loads(order_file.read_text()))
+        told = {"images": facts()}
+    except Exception:
+        told = {"error": traceback.format_exc()}
+    order_file.unlink()
+    part = BASE / "watch-answer.part"
+    part.write_text(json.dumps(told))
+    part.rename(BASE / f"watch-answer-{number}")
 
 
 def main():
-    number = 0
     while not (BASE / "watch-stop").exists():
-        order = BASE / "watch-select"
-        if order.exists():
-            x, y, width, height = json.loads(order.read_text())
-            Gimp.get_images()[0].select_rectangle(Gimp.ChannelOps.REPLACE, x, y, width, height)
-            Gimp.displays_flush()
-            order.unlink()
-        repeat = BASE / "watch-repeat"
-        if repeat.exists():
-            run_with_last_values(repeat.read_text())
-            repeat.unlink()
-        try:
-            images = facts()
-        except Exception as error:  # a document that changes under our hands
-            images = [{"error": repr(error)}]
-        number += 1
-        part = BASE / "watch.part"
-        part.write_text(json.dumps({"number": number, "images": images}))
-        part.replace(BASE / "watch.json")
-        time.sleep(0.1)
+        for order_file in sorted(BASE.glob("watch-order-*")):
+            answer(order_file)
+        time.sleep(0.02)
     for image in Gimp.get_images():
         image.clean_all()
 

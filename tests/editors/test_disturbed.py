@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from editor_bench import REPOSITORY
-from test_gimp_gui import wait_until
 
 from wallprint_server.models.folders import data_dir
 
@@ -27,8 +26,8 @@ def start_long_job(bench):
         target=lambda: outcome.update(done=bench.gimp("gimp_long_job.py", timeout_s=100))
     )
     thread.start()
-    wait_until(started.exists, 60)
-    wait_until(lambda: busy(bench), 30)
+    bench.wait_until(started.exists, 60)
+    bench.wait_until(lambda: busy(bench), 30)
     return thread, outcome
 
 
@@ -49,11 +48,11 @@ def test_killed_editor_frees_the_worker(bench):
     bench.gimp_config()
     process = bench.start_gimp("gimp_long_job.py")
     try:
-        wait_until(lambda: busy(bench), 60)
+        bench.wait_until(lambda: busy(bench), 60)
         process.kill()  # the whole tree of processes dies with it
         process.communicate()
         # At most 30 s of silence, or 15 s of grace after a failed send; then one tile.
-        wait_until(lambda: not busy(bench) and not bench.server_status()["jobs"], 70)
+        bench.wait_until(lambda: not busy(bench) and not bench.server_status()["jobs"], 70)
     finally:
         process.kill()
 

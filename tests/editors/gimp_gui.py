@@ -1,0 +1,157 @@
+"""Drives a GIMP with windows, from outside: keys through the X server, facts from inside.
+
+Nothing waits for a fixed time: a key is pressed until what it should do has happened, and what
+GIMP's documents look like is asked of `gimp_watch.py`, which runs beside GIMP's own window.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+
+from editor_bench import ENHANCE_KEY, SHARPEN_KEY
+from PIL import Image
+
+ENHANCE_TITLE = "^Enhance for Wall Print$"
+SHARPEN_TITLE = "^Sharpen Selection for Print$"
+PROGRESS_TITLE = "^Enhancing for the print$"
+
+
+class Gui:
+    """One GIMP with a photograph open.
+
+    Args:
+        bench: the tree and the server.
+        language: of GIMP, as "de_DE"; English without.
+    """
+
+    def __init__(self, bench, language=""):
+        self.bench = bench
+        self._number = 0
+        for left in bench.base.glob("watch-*"):
+            left.unlink()
+        bench.start_display()
+        config = bench.gimp_config()
+        photo = bench.base / "photo.png"
+        photograph().save(photo, dpi=(72, 72))
+        batch = f"import runpy; runpy.run_path('{bench.here}/gimp_watch.py')"
+        if language:  # menu texts are kept from the first start on: a folder of its own
+            own = config.with_name(f"gimp-{language}")
+            shutil.copytree(config, own, ignore=shutil.ignore_patterns("pluginrc"), symlinks=True)
+            config = own
+        env = {"GIMP3_DIRECTORY": str(config)}
+        if language:
+            env |= {"LC_ALL": f"{language}.UTF-8", "LANGUAGE": language}
+        command = [
+            "gimp", "--no-splash", "--new-instance", "-d", str(photo),
+            "--batch-interpreter=python-fu-eval", "-b", batch, "--quit",
+        ]  # fmt: skip
+        self._log = bench.base / f"gimp-gui{language}.log"
+        self._process = bench.start(command, env=env, log=self._log)
+        try:
+            self.main = bench.window("photo.*GIMP", 150)
+            self.wait(lambda images: len(images) == 1 and len(images[0]["layers"]) == 1, 60)
+        except BaseException:
+            self.close()
+            raise
+        bench.xdo("windowsize", self.main, "1000", "700")
+
+    def log(self):
+        """What GIMP and its plug-ins have printed so far."""
+        return self._log.read_text(errors="replace")
+
+    def doubled_mnemonics(self):
+        """GIMP's complaints about labels that share a key with another or with its own buttons."""
+        return [line for line in self.log().splitlines() if "duplicate mnemonic" in line]
+
+    # -- the documents -----------------------------------------------------------------------------
+
+    def ask(self, timeout_s=60.0, **order):
+        """Have `gimp_watch.py` do something, as `do="select"`; the documents as they are then."""
+        self._number += 1
+        answer = self.bench.base / f"watch-answer-{self._number}"
+        part = self.bench.base / "watch-order.part"
+        part.write_text(json.dumps(order))
+        part.rename(self.bench.base / f"watch-order-{self._number}")
+        self.bench.wait_until(answer.exists, timeout_s, "GIMP does not answer")
+        facts = json.loads(answer.read_text())
+        assert "error" not in facts, facts["error"]
+        return facts["images"]
+
+    def wait(self, condition, timeout_s=60.0):
+        """The documents as soon as they satisfy a condition."""
+        seen = []
+
+        def reached():
+            seen[:] = self.ask()
+            return condition(seen)
+
+        self.bench.wait_until(reached, timeout_s, lambda: f"the documents are {seen}")
+        return seen
+
+    def undo(self):
+        """One step back; the documents then."""
+        before = self.ask()
+        self.bench.press(self.main, "ctrl+z", lambda: self.ask() != before)
+        return self.settled()
+
+    def settled(self):
+        """The documents once they no longer change."""
+        seen = [None]
+
+        def still():
+            seen.append(self.ask())
+            return seen[-1] == seen[-2]
+
+        self.bench.wait_until(still, 30, "the documents do not come to rest")
+        return seen[-1]
+
+    # -- windows -----------------------------------------------------------------------------------
+
+    def open_enhance(self, title=ENHANCE_TITLE):
+        """The dialog of Enhance for Wall Print."""
+        return self._open(ENHANCE_KEY, title)
+
+    def open_sharpen(self):
+        """The dialog of Sharpen Selection for Print."""
+        return self._open(SHARPEN_KEY, SHARPEN_TITLE)
+
+    def _open(self, key, title):
+        self.bench.press(self.main, key, lambda: self.bench.windows(title), patience_s=10)
+        window = self.bench.window(title)
+        self.bench.still(window)
+        return window
+
+    def close_dialog(self, window, key="Escape"):
+        """Leave a dialog by a key: Escape, or the mnemonic of its OK."""
+        gone = self.bench.is_gone(window)
+        self.bench.press(window, key, gone)
+
+    def close(self):
+        """End GIMP."""
+        (self.bench.base / "watch-stop").touch()
+        try:
+            self._process.wait(timeout=20)
+        except Exception:
+            self._process.kill()
+            self._process.wait()
+
+
+def photograph():
+    from skimage import data
+
+    return Image.fromarray(data.astronaut()[20:260, 110:430])
+
+
+def set_width(bench, dialog, centimetres):
+    """Alt+D is the mnemonic of the width; the height follows."""
+    bench.press_seen(dialog, "alt+d", "ctrl+a", "BackSpace", *centimetres, "Tab")
+
+
+def finished_jobs(bench):
+    return (bench.state / "server.log").read_text().count(": done in ")
+
+
+def milliseconds_since(start):
+    return (time.monotonic() - start) * 1000
