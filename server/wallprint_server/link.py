@@ -7,6 +7,7 @@ descriptors, so pixels never pass through this channel. A driver crash takes onl
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -24,6 +25,10 @@ SEND_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 1.0
 DEATH_TIMEOUT_S = 0.2
 _WORKER = (sys.executable, "-m", "wallprint_server.worker")
+# glibc alone heeds it. Left to itself its limit rises to 32 MB, the planes of a tile then share the
+# heap with everything else, and what they leave there is never given back: 570 MiB between tiles
+# instead of 490, at the same CPU time.
+_MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(4 << 20)}
 
 
 class WorkerDied(Exception):
@@ -63,6 +68,7 @@ class WorkerLink:
                 [*_WORKER, "--fd", str(theirs.fileno()), *self._options],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
+                env={**_MALLOC, **os.environ},
             )
         ours.settimeout(SEND_TIMEOUT_S)
         self._channel, self._reader = ours, RecordReader()

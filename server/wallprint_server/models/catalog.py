@@ -119,7 +119,7 @@ def _span(scale: int, param_sha256: str, bin_sha256: str, *, contrast: float = 1
             SourceFile(f"{stem}.bin", bin_sha256),
         ),
         cost=1.0,
-        bytes_per_px=4500,
+        bytes_per_px=3000,
         window_px=320,
     )
 

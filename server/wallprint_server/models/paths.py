@@ -104,6 +104,8 @@ class NcnnPath:
         # Pools of our own, because only those can be emptied again: ncnn's keep the memory of
         # the largest picture they have seen, over 1 GB for SPAN at 512 x 512.
         self.pools = [self.ncnn.UnlockedPoolAllocator(), self.ncnn.PoolAllocator()]
+        for pool in self.pools:  # a block may serve a request of half its size, not of any
+            pool.set_size_compare_ratio(0.5)
         option.blob_allocator, option.workspace_allocator = self.pools
         self.shape: tuple[int, ...] = ()
         param, blob = ncnn_graph.write(spec, module.state_dict())
