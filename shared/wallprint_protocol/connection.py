@@ -5,6 +5,7 @@ Knows nothing of jobs (client.py) nor of how a server is found or started (endpo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import secrets
@@ -193,7 +194,8 @@ class Connection:
                 return None  # a newer server's; nothing that this client asked for
             raise LinkProtocol(f"from the server: {error}") from error
         if isinstance(message, messages.Ping):
-            self.send(messages.Pong(message.q))
+            with contextlib.suppress(LinkClosed):  # what it sent before it went is still to be read
+                self.send(messages.Pong(message.q))
         elif isinstance(message, messages.ServerNews):
             self.server_state = message.state
         elif isinstance(message, messages.Bye):
