@@ -1,16 +1,18 @@
-"""What must not hurt: killed editor, killed server, no server, no pyzmq, two editors at once."""
+"""What must not hurt: killed editor or server, full disk, no server, no pyzmq, two editors."""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
-from editor_bench import REPOSITORY
+from editor_bench import LAUNCHER, REPOSITORY
 
+from wallprint_protocol import client
 from wallprint_server.models.folders import data_dir
 
 
@@ -55,6 +57,33 @@ def test_killed_editor_frees_the_worker(bench):
         bench.wait_until(lambda: not busy(bench) and not bench.server_status()["jobs"], 70)
     finally:
         process.kill()
+
+
+@pytest.fixture
+def small_disk(bench):
+    """A state directory on a disk of 20 MB, with a server."""
+    folder = bench.base / "small"
+    folder.mkdir(mode=0o700)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=20m,mode=0700", "tmpfs", str(folder)]
+    done = subprocess.run(mount, check=False, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no small disk can be mounted: {done.stderr.strip()}")
+    try:
+        client.connect(folder, launcher=LAUNCHER).close()
+        yield folder
+        with client.connect(folder, start=False) as link:
+            link.stop()
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+        folder.rmdir()
+
+
+def test_full_disk_is_told_before_the_work(bench, small_disk):
+    outcome = bench.gimp("gimp_full_disk.py", env={"WALLPRINT_STATE_DIR": str(small_disk)})
+    message = outcome.check("full_disk")["message"]
+    assert "There is not enough room on the disk; free some and try again." in message
+    assert str(small_disk) in message, "it does not say which disk"
+    assert "MB" in message, "it does not say how much is needed"
 
 
 def test_without_pyzmq_the_pure_socket_gives_the_same(bench):
