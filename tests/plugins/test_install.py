@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import gettext
 import io
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -215,3 +217,28 @@ def test_po_reader():
     assert catalogues.read_po(text) == {"": "Language: de\n", "ab": "c\n", "k": "l"}
     with pytest.raises(ValueError, match="line 1"):
         catalogues.read_po("nonsense\n")
+
+
+def test_a_wheel_carries_every_file_of_the_plugins():
+    """Installed without a checkout, `wallprint install` finds them in share/wallprint."""
+    root = Path(bundle.__file__).parents[3]
+    text = (root / "pyproject.toml").read_text()
+    table = text.split("[tool.setuptools.data-files]")[1].split("\n[")[0]
+    carried = set()
+    for target, patterns in re.findall(r'^"(.+?)" = (\[.+\])$', table, re.M):
+        for pattern in ast.literal_eval(patterns):
+            found = list(root.glob(pattern))
+            assert found, pattern
+            for path in found:  # at the same place under share/wallprint as in the checkout
+                assert (Path(target) / path.name).relative_to(
+                    "share/wallprint"
+                ) == path.relative_to(root)
+                carried.add(path.relative_to(root).as_posix())
+    needed = {
+        path.relative_to(root).as_posix()
+        for folder in ("plugin_gimp/wallprint-gimp", "plugin_krita", "shared/po")
+        for path in (root / folder).rglob("*")
+        if path.is_file() and not {"__pycache__", ".ruff_cache"} & set(path.parts)
+        if path.name != "ruff.toml"
+    }
+    assert not sorted(needed - carried)
