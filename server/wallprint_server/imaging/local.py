@@ -15,8 +15,14 @@ from torch import Tensor
 
 from .reach import gaussian_reach
 
-# Floats of a strip of rows: its few temporaries stay in a core's second-level cache.
-STRIP_FLOATS = 48_000
+# Floats of a strip of rows: its few temporaries stay in a core's second-level cache. A GPU wants
+# large ones; there only memory counts (64 MiB each).
+STRIP_FLOATS, GPU_STRIP_FLOATS = 48_000, 1 << 24
+
+
+def strip_floats(x: Tensor) -> int:
+    """How many floats a strip may have where `x` is."""
+    return STRIP_FLOATS if x.device.type == "cpu" else GPU_STRIP_FLOATS
 
 
 def _padded(x: Tensor, dim: int, reach: int) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..imaging.local import STRIP_FLOATS, gaussian_blur, inner_mean_3x3, local_max
+from ..imaging.local import gaussian_blur, inner_mean_3x3, local_max, strip_floats
 from ..imaging.reach import ANCHOR_SIGMA_PX, NEUTRAL_REACH_PX, TEXTURE_REACH_PX, TRUST_REACH_PX
 
 # Details weaker than this are below what an 8-bit training picture can show: noise of the network.
@@ -168,7 +168,7 @@ def _add_detail(
     """
     height, width = x.shape[-2:]
     # At least so many rows that the kernel's reach around them is no large part of the work.
-    rows = max(16, STRIP_FLOATS // (x.shape[1] * width * scale * scale))
+    rows = max(16, strip_floats(x) // (x.shape[1] * width * scale * scale))
     texture, chroma = gates
     highest, lowest = local_max(x, TEXTURE_REACH_PX), -local_max(-x, TEXTURE_REACH_PX)
     slack = RANGE_SHARE * (highest - lowest)
