@@ -47,6 +47,7 @@ class Kind:
     recipe: AnyRecipe
     architecture: str
     about: str
+    licence: str
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         device=result.hardware(device),
         precision="bfloat16 inside the network" if half else "float32",
         seed=options.seed,
+        licence=kind.licence,
     )
     return finish(run.averaged(), kind.recipe, facts, options)
 
@@ -111,6 +113,7 @@ def finish(net: nn.Module, recipe: AnyRecipe, facts: result.Facts, options: Any)
 def _kind(options: Any, tiles: Tiles, device: torch.device) -> Kind:
     """The recipe of a command."""
     recipe: AnyRecipe
+    licence = "GPL-3.0-or-later"
     if options.network == "repair":
         recipe = RepairRecipe(tiles)
         shape = f"residual network at half resolution, width {recipe.width}, {recipe.blocks} blocks"
@@ -119,6 +122,7 @@ def _kind(options: Any, tiles: Tiles, device: torch.device) -> Kind:
         recipe = SpanRecipe(tiles, scale=options.scale)
         shape = f"SPAN x{options.scale}, width 48 (arXiv 2311.12770), from the published weights"
         about = "Enlarges pictures that were compressed or noisy without magnifying that."
+        licence = "Apache-2.0"  # as the weights that it begins with
     else:
         sizes = options.sizes or {**VARIANTS, "narrow": NARROW}[options.variant]
         recipe = MssnetRecipe(tiles, sizes=sizes, on_gpu=_is_gpu(device))
@@ -129,7 +133,7 @@ def _kind(options: Any, tiles: Tiles, device: torch.device) -> Kind:
     changes = {
         name: value for name, value in (("batch", options.batch), ("side", options.side)) if value
     }
-    return Kind(replace(recipe, **changes), shape, about)
+    return Kind(replace(recipe, **changes), shape, about, licence)
 
 
 def _sizes(text: str) -> tuple[int, int, int]:

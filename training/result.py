@@ -24,8 +24,6 @@ from . import checkpoint
 from .data import licences
 from .gates import Gate
 
-LICENCE = "GPL-3.0-or-later"
-
 
 @dataclass(frozen=True)
 class Facts:
@@ -41,6 +39,7 @@ class Facts:
         device: hardware in words.
         precision: inside the network.
         seed: of everything drawn.
+        licence: of the weights (SPDX).
     """
 
     name: str
@@ -52,6 +51,7 @@ class Facts:
     device: str
     precision: str
     seed: int
+    licence: str
 
 
 def hardware(device: torch.device) -> str:
@@ -80,13 +80,14 @@ def write_weights(folder: Path, facts: Facts, tensors: Mapping[str, Tensor]) -> 
         if not bool(torch.isfinite(tensor).all()):
             raise SystemExit(f"The weights {key} do not fit into float16; nothing was written.")
     parts = checkpoint.split(halves)
-    about = {"name": facts.name, "architecture": facts.architecture, "licence": LICENCE}
+    about = {"name": facts.name, "architecture": facts.architecture, "licence": facts.licence}
     about["steps"] = str(facts.steps)
     files = []
     for i, part in enumerate(parts, start=1):
         stem = facts.name if len(parts) == 1 else f"{facts.name}-{i}-of-{len(parts)}"
         files.append(folder / f"{stem}.safetensors")
-        safetensors.torch.save_file(part, files[-1], metadata={"wallprint": json.dumps(about)})
+        metadata = {"wallprint": json.dumps(about, sort_keys=True)}
+        files[-1].write_bytes(safetensors.torch.save(part, metadata=metadata))
     return files
 
 
@@ -107,7 +108,7 @@ def write_card(folder: Path, facts: Facts, pack: Path, gates: Sequence[Gate]) ->
         facts.about,
         "",
         f"- Architecture: {facts.architecture}.",
-        f"- Weights: {LICENCE}, trained by the wallprint project, float16.",
+        f"- Weights: {facts.licence}, trained by the wallprint project, float16.",
         f"- Training: {facts.steps} steps in {facts.seconds:.0f} s on {facts.device}, "
         f"{facts.precision}, seed {facts.seed}, torch {torch.__version__}.",
         f"- Command: `{facts.command}`",
