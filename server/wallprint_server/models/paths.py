@@ -1,7 +1,8 @@
 """Ways to compute a network faster than plain torch does; each must be checked before use.
 
-A path is a function from (1, 3, H, W) float32 to (1, 3, sH, sW) float32. Knows nothing of which
-one is taken: `engine` tries them in order and compares each with plain torch.
+A path is a function from (1, 3, H, W) float32 to (1, 3, sH, sW) float32; what else a network takes
+(MSSNet: its half-size picture, and what to do between stages) comes after. Knows nothing of which
+path is taken: `engine` tries them in order and compares each with plain torch.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from . import ncnn_graph
 from .catalog import NetworkSpec
+from .networks.mssnet import HEADS, half_input
 
+Run = Callable[..., Tensor]
 FLOAT32_TOLERANCE = 1e-3  # correct paths differ by 1e-6..1e-5
 HALF_TOLERANCE = 1 / 255
 
@@ -38,7 +42,7 @@ class Candidate:
 
     name: str
     tolerance: float
-    build: Callable[[], Callable[[Tensor], Tensor]]
+    build: Callable[[], Run]
 
 
 def candidates(
@@ -54,7 +58,8 @@ def candidates(
     """
     if device.type == "cpu":
         if spec.architecture in ncnn_graph.WRITERS and importlib.util.find_spec("ncnn"):
-            yield Candidate("ncnn", FLOAT32_TOLERANCE, lambda: NcnnPath(spec, module, threads))
+            kind = NcnnStages if spec.architecture == "mssnet" else NcnnPath
+            yield Candidate("ncnn", FLOAT32_TOLERANCE, lambda: kind(spec, module, threads))
         yield Candidate("channels_last", FLOAT32_TOLERANCE, lambda: _channels_last(module))
     elif device.type == "cuda":
         if spec.half:
@@ -64,24 +69,24 @@ def candidates(
         yield Candidate("channels_last", FLOAT32_TOLERANCE, lambda: _channels_last(module))
 
 
-def _channels_last(module: nn.Module) -> Callable[[Tensor], Tensor]:
+def _channels_last(module: nn.Module) -> Run:
     """The same network with its weights and pictures stored pixel by pixel."""
     twin = copy.deepcopy(module).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def run(x: Tensor) -> Tensor:
-        y: Tensor = twin(x.contiguous(memory_format=torch.channels_last))
+    def run(x: Tensor, *more: Any) -> Tensor:
+        y: Tensor = twin(x.contiguous(memory_format=torch.channels_last), *more)
         return y.contiguous()
 
     return run
 
 
-def _autocast(module: nn.Module, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+def _autocast(module: nn.Module, dtype: torch.dtype) -> Run:
     """Half precision inside; the networks keep their last convolution in float32."""
     inner = _channels_last(module)
 
-    def run(x: Tensor) -> Tensor:
+    def run(x: Tensor, *more: Any) -> Tensor:
         with torch.autocast(x.device.type, dtype=dtype):
-            return inner(x).float()
+            return inner(x, *more).float()
 
     return run
 
@@ -119,18 +124,47 @@ class NcnnPath:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(1, 3, H, W) float32 in memory -> (1, 3, sH, sW)."""
-        if x.shape != self.shape:  # blocks of another size would pile up
+        extractor, _kept = self._extractor({ncnn_graph.INPUT: x})
+        return self._extract(extractor, ncnn_graph.OUTPUT)
+
+    def _extractor(self, inputs: dict[str, Tensor]) -> tuple[Any, list[Any]]:
+        """A run of the network on (1, C, H, W) inputs, and what must live as long as it."""
+        shape = tuple(n for x in inputs.values() for n in x.shape)
+        if shape != self.shape:  # blocks of another size would pile up
             self.clear()
-            self.shape = tuple(x.shape)
-        picture = np.ascontiguousarray(x[0].numpy())
+            self.shape = shape
         extractor = self.net.create_extractor()
-        extractor.input(ncnn_graph.INPUT, self.ncnn.Mat(picture))
-        failed, result = extractor.extract(ncnn_graph.OUTPUT)
+        kept = []
+        for name, x in inputs.items():
+            kept.append(np.ascontiguousarray(x[0].numpy()))
+            extractor.input(name, self.ncnn.Mat(kept[-1]))
+        return extractor, kept
+
+    def _extract(self, extractor: Any, name: str) -> Tensor:
+        failed, result = extractor.extract(name)
         if failed:
-            raise torch.OutOfMemoryError(f"ncnn: no memory for a tile of {tuple(x.shape)}")
+            raise torch.OutOfMemoryError(f"ncnn: no memory for a tile of {self.shape}")
         return torch.from_numpy(np.array(result))[None]
 
     def clear(self) -> None:
         """Give the working memory back."""
         for pool in self.pools:
             pool.clear()
+
+
+class NcnnStages(NcnnPath):
+    """MSSNet in ncnn, stage by stage."""
+
+    def __call__(
+        self, x: Tensor, b2: Tensor | None = None, between: Callable[[], None] | None = None
+    ) -> Tensor:
+        """As `MSSNet.forward`."""
+        b2 = half_input(x) if b2 is None else b2
+        planes = (F.pixel_unshuffle(b2, 2), F.pixel_unshuffle(x, 2), x)
+        extractor, _kept = self._extractor(dict(zip(ncnn_graph.MSSNET_INPUTS, planes, strict=True)))
+        change = x
+        for head in HEADS:
+            if between is not None:
+                between()
+            change = self._extract(extractor, head)
+        return x + change

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wallprint_protocol.errors import ServerTrouble
+from wallprint_protocol.errors import BadInput, ServerTrouble
 
 from . import catalog, convert, fetch, ncnn_format, user_models
 from .catalog import NetworkSpec
-from .folders import models_dir, wheels_dir
+from .folders import models_dir, user_models_dir, wheels_dir
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,7 +99,15 @@ def check(spec: NetworkSpec, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
     from . import networks
 
-    if spec.architecture != "spandrel":  # a user's network was checked when it was added
+    if spec.architecture == "mssnet":
+        from .networks import mssnet_tensors
+
+        try:
+            tensors = mssnet_tensors.unpacked(tensors)
+            mssnet_tensors.check(tensors, mssnet_tensors.sizes_of(tensors))
+        except ValueError as error:
+            raise _broken(spec, f"will not do: {error}") from error
+    elif spec.architecture != "spandrel":  # a user's network was checked when it was added
         with torch.device("meta"):
             expected = {k: tuple(v.shape) for k, v in networks.build(spec).state_dict().items()}
         for key in sorted(expected.keys() ^ tensors.keys()):
@@ -127,6 +135,19 @@ def add_user_model(path: Path) -> str:
     from . import user_import
 
     return user_import.add(path)
+
+
+def remove_user_model(name: str) -> None:
+    """Forget a network that the user has added.
+
+    Raises:
+        BadInput: there is none of that name (E_MODEL_NOT_FOUND).
+    """
+    spec = catalog.get(name)
+    if not name.startswith(catalog.USER_PREFIX):
+        raise BadInput(f"{spec.name} is wallprint's own and cannot be removed.")
+    for suffix in (".json", ".safetensors"):
+        (user_models_dir() / f"{name}{suffix}").unlink(missing_ok=True)
 
 
 def verified_user_file(spec: NetworkSpec) -> bytes:

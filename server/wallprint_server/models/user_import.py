@@ -87,18 +87,19 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def in_child(path: Path, folder: Path, module: str) -> dict[str, Any]:
+def in_child(path: Path, folder: Path, module: str, *more: str) -> dict[str, Any]:
     """Have `module` check a file in a process of its own.
 
     Args:
         path: of the file, the process's first argument.
         folder: takes what the process writes, its second argument; `answer.json` is its record.
         module: to run.
+        more: further arguments.
 
     Raises:
         BadInput: with the reason that the record names under "refused" or "missing".
     """
-    command = [sys.executable, "-m", module, str(path.absolute()), str(folder)]
+    command = [sys.executable, "-m", module, str(path.absolute()), str(folder), *more]
     try:
         done = subprocess.run(
             command,

@@ -1,6 +1,7 @@
-"""Networks that the user has added with `--model PATH`: their records, as catalogue rows.
+"""Networks that the user has added: their records, as catalogue rows.
 
-Torch-free; `user_import` makes the records.
+With `--model PATH` (`user_import` makes the record), or for deblurring with `wallprint models add`
+(`mssnet_import`). Torch-free.
 """
 
 from __future__ import annotations
@@ -32,18 +33,26 @@ def all_specs() -> list[NetworkSpec]:
     return [spec for name in names if (spec := find(name)) is not None]
 
 
+def newest_deblurrer() -> NetworkSpec | None:
+    """The deblurring network that was added last, or None."""
+    files = sorted(user_models_dir().glob(f"{USER_PREFIX}*.json"), key=lambda p: -p.stat().st_mtime)
+    found = (find(path.stem) for path in files)
+    return next((spec for spec in found if spec is not None and spec.role == "deblur"), None)
+
+
 def to_spec(name: str, record: dict[str, Any]) -> NetworkSpec:
     """A catalogue row from a record."""
     return NetworkSpec(
         name=name,
         title=str(record["title"]),
-        architecture="spandrel",
-        role="repair" if int(record["scale"]) == 1 else "enlarge",
+        architecture=str(record.get("architecture", "spandrel")),
+        role=str(record.get("role") or ("repair" if int(record["scale"]) == 1 else "enlarge")),
         style="",
         scale=int(record["scale"]),
         multiple=int(record["multiple"]),
         reach_px=int(record["reach_px"]),
         exact=bool(record["exact"]),
+        half=bool(record.get("half", False)),
         licence="the user's own affair",
         source=str(record["path"]),
         paper="",

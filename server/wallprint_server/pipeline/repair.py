@@ -57,11 +57,13 @@ class Blocking:
         return round(100 * min(1.0, share))
 
 
-def sample_rects(size: Size) -> Iterator[Rect]:
-    """Up to 16 squares spread evenly over the picture; the whole of a small one."""
-    side = Size(min(SAMPLE_PX, size.width), min(SAMPLE_PX, size.height))
-    columns = min(SAMPLES_A_SIDE, -(-size.width // side.width))
-    rows = min(SAMPLES_A_SIDE, -(-size.height // side.height))
+def sample_rects(
+    size: Size, a_side: int = SAMPLES_A_SIDE, side_px: int = SAMPLE_PX
+) -> Iterator[Rect]:
+    """Up to `a_side`^2 squares spread evenly over the picture; the whole of a small one."""
+    side = Size(min(side_px, size.width), min(side_px, size.height))
+    columns = min(a_side, -(-size.width // side.width))
+    rows = min(a_side, -(-size.height // side.height))
     for row in range(rows):
         for column in range(columns):
             x = (size.width - side.width) * column // max(1, columns - 1)

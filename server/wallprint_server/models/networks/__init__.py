@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from wallprint_protocol.errors import ServerTrouble
 
 from ..catalog import NetworkSpec
+from . import mssnet_tensors
+from .mssnet import MSSNet
 from .rrdb import Rrdb
 from .span import Span, calmed
 from .user import open_user_network
@@ -40,6 +42,11 @@ def load(spec: NetworkSpec, tensors: dict[str, Tensor]) -> nn.Module:
             return open_user_network(tensors)[0]
         except ModuleNotFoundError as error:
             raise ServerTrouble(str(error), code="E_MODEL_LOAD") from error
+    if spec.architecture == "mssnet":  # of what width, only its tensors tell
+        with torch.device("meta"):
+            deblurrer = MSSNet(*mssnet_tensors.sizes_of(tensors))
+        deblurrer.load_state_dict(mssnet_tensors.unpacked(tensors), assign=True)
+        return deblurrer
     with torch.device("meta"):  # no random weights that are thrown away at once
         module = build(spec)
     if spec.contrast != 1.0:

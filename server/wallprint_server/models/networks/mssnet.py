@@ -14,7 +14,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -302,11 +302,23 @@ class MSSNet(nn.Module):
         """The six images, as the training needs them; arguments as in `stages`."""
         return [image for _, image in self.stages(x, b2) if image is not None]
 
-    def forward(self, x: Tensor, b2: Tensor | None = None) -> Tensor:
-        """(B, 3, H, W) in [0, 1] -> the same, not clamped; arguments as in `stages`."""
-        *_, (_, image) = self.stages(x, b2, HEADS[-1:])
-        assert image is not None
-        return image
+    def forward(
+        self, x: Tensor, b2: Tensor | None = None, between: Callable[[], None] | None = None
+    ) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> the same, not clamped.
+
+        Args:
+            x: as in `stages`.
+            b2: as in `stages`.
+            between: called after each stage; what it raises ends the work.
+        """
+        result = x
+        for _, image in self.stages(x, b2, HEADS[-1:]):
+            if between is not None:
+                between()
+            if image is not None:
+                result = image
+        return result
 
     def whole(self, x: Tensor) -> Tensor:
         """A picture of any size, (B, 3, H, W) in [0, 1] -> the same, not clamped."""
