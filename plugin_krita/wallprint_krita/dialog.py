@@ -1,4 +1,4 @@
-"""The dialogs in Qt: values in the order of what one decides first, live lines, one spot's preview.
+"""Enhance for Wall Print: values in the order of what one decides first, live lines, a preview.
 
 The arithmetic is `print_plan`'s; colours and fonts are those of Krita's theme.
 """
@@ -9,29 +9,25 @@ from dataclasses import replace
 
 from wallprint_protocol import forecast
 from wallprint_protocol.errors import WallprintError
-from wallprint_protocol.print_plan import CUSTOM, PRESETS, Settings, layer_job, make_plan
-from wallprint_protocol.print_size import MAX_PPI, MIN_PPI
+from wallprint_protocol.print_plan import CUSTOM, EDGE_MM, PRESETS, Settings, layer_job
+from wallprint_protocol.print_size import MAX_PPI, MIN_PPI, px_to_mm
 
 from . import run
+from .advanced import Advanced
+from .base_dialog import MEDIA, STRENGTHS, BaseDialog
 from .preview import Preview
-from .qt import (
-    QCheckBox,
-    QComboBox,
-    QDialog,
-    QDialogButtonBox,
-    QDoubleSpinBox,
-    QFormLayout,
-    QGroupBox,
-    QHBoxLayout,
-    QLabel,
-    QSpinBox,
-    QVBoxLayout,
-)
-from .texts import N_, _
+from .qt import QCheckBox, QFormLayout, QGridLayout, QHBoxLayout, QLocale, QSpinBox, QVBoxLayout
+from .texts import N_, _, with_point
+from .widgets import Amount, Number, choice, choose, group, in_row, labelled, line
 
-_UNITS = ("cm", "mm", "in", "px")
-_UNIT_MM = {"mm": 1.0, "cm": 10.0, "in": 25.4}
+_UNIT_MM = {"cm": 10.0, "mm": 1.0, "in": 25.4}
+_DECIMALS = {"cm": 2, "mm": 1, "in": 3, "px": 0}
 _FITS = {"keep": N_("Keep ratio"), "crop": N_("Crop to fill"), "pad": N_("Pad with white")}
+_EDGES = {
+    "none": N_("No edges"),
+    "bleed": N_("Bleed, to be cut off"),
+    "wrap": N_("Gallery wrap, mirrored"),
+}
 _STYLES = {
     "faithful": N_("Faithful: adds nothing"),
     "enhanced": N_("Enhanced: may invent detail"),
@@ -41,250 +37,156 @@ _SOURCES = {
     "visible": N_("Visible picture"),
     "selection": N_("Selection only"),
 }
-_MEDIA = {
-    "matte": N_("Matte or fine art paper"),
-    "glossy": N_("Glossy paper"),
-    "canvas": N_("Canvas"),
-    "none": N_("None"),
+_RESULTS = {
+    "new-layer": N_("New layer, image scaled"),
+    "new-image": N_("New image"),
+    "replace": N_("Replace the layer"),
 }
-_STRENGTHS = {"standard": N_("Standard"), "low": N_("Low"), "high": N_("High")}
-_RESULTS = {"new-layer": N_("New layer, image scaled"), "new-image": N_("New image")}
-_DEVICES = {"auto": N_("Automatic"), "cpu": "CPU", "cuda": "CUDA", "mps": "Metal"}
+_LONG_SIDE_MM = 1000.0
+_COLUMN_PX = 390
 
 
-def _choice(options, value) -> QComboBox:
-    box = QComboBox()
-    for nick, text in options.items():
-        box.addItem(_(text), nick)
-    box.setCurrentIndex(max(0, box.findData(value)))
-    return box
+class EnhanceDialog(BaseDialog):
+    """The dialog.
 
+    Args:
+        settings: to begin with.
+        extra: nothing is kept beside the settings.
+    """
 
-def _amount(value) -> QSpinBox:
-    """0..100; the lowest value reads "automatic"."""
-    box = QSpinBox()
-    box.setRange(-1, 100)
-    box.setSingleStep(5)
-    box.setSpecialValueText(_("automatic"))
-    box.setValue(-1 if value is None else value)
-    return box
-
-
-def _number(value, high, *, suffix="", decimals=2, zero="") -> QDoubleSpinBox:
-    box = QDoubleSpinBox()
-    box.setRange(0.0, high)
-    box.setDecimals(decimals)
-    box.setSuffix(suffix)
-    box.setKeyboardTracking(False)
-    if zero:
-        box.setSpecialValueText(zero)
-    box.setValue(value)
-    return box
-
-
-class _Dialog(QDialog):
-    """Buttons and the two lines that both dialogs have."""
-
-    def __init__(self, title, ok_text, parent):
-        super().__init__(parent)
-        self.setWindowTitle(title)
-        self._lines = QVBoxLayout(self)
-        self.source_line = QLabel()
-        self.source_line.setWordWrap(True)
-        self._lines.addWidget(self.source_line)
-        self.refusal_line = QLabel()
-        self.refusal_line.setWordWrap(True)
-        font = self.refusal_line.font()
-        font.setBold(True)
-        self.refusal_line.setFont(font)
-        buttons = QDialogButtonBox.StandardButton
-        self._buttons = QDialogButtonBox(buttons.RestoreDefaults | buttons.Cancel | buttons.Ok)
-        self.ok_button = self._buttons.button(buttons.Ok)
-        self.ok_button.setText(ok_text)
-        self._buttons.accepted.connect(self.accept)
-        self._buttons.rejected.connect(self.reject)
-        self._buttons.button(buttons.RestoreDefaults).clicked.connect(
-            lambda: self.set_settings(Settings())
-        )
-
-    def _finish_layout(self):
-        self._lines.addWidget(self.refusal_line)
-        self._lines.addWidget(self._buttons)
-
-    def _group(self, title, rows, column):
-        box = QGroupBox(title)
-        form = QFormLayout(box)
-        for label, widget in rows:
-            if label:
-                form.addRow(label, widget)
-            else:
-                form.addRow(widget)
-        column.addWidget(box)
-
-
-class SharpenDialog(_Dialog):
-    """Sharpen Selection for Print."""
-
-    def __init__(self, settings: Settings, parent=None):
-        super().__init__(_("Sharpen Selection for Print"), _("&Sharpen"), parent)
-        source = run.active_source(Settings())
-        self.source_line.setText(source_text(source))
-        self._length = _number(0.0, 100_000.0, suffix=" mm", zero=_("by the document's resolution"))
-        self._distance = _number(0.0, 100_000.0, suffix=" cm", zero=_("1.5 diagonals"))
-        self._deblur = _amount(settings.deblur)
-        self._feather = _number(settings.feather_mm, 1000.0, suffix=" mm")
-        self._medium = _choice(_MEDIA, settings.medium)
-        self._strength = _choice(_STRENGTHS, settings.strength)
-        self._group(
-            "",
-            (
-                (_("&Long side of the image on paper"), self._length),
-                (_("&Viewed from"), self._distance),
-                (_("&Deblur"), self._deblur),
-                (_("&Feather"), self._feather),
-                (_("&Medium"), self._medium),
-                (_("S&trength"), self._strength),
-            ),
-            self._lines,
-        )
-        self._finish_layout()
-        if source.selection is None:
-            self.refusal_line.setText(_("Nothing is selected; select what is to be sharpened."))
-            self.ok_button.setEnabled(False)
-        self._settings = settings
-
-    def settings(self) -> Settings:
-        """What the widgets hold, over what the other dialog remembers."""
-        deblur = self._deblur.value()
-        return replace(
-            self._settings,
-            deblur=None if deblur < 0 else deblur,
-            feather_mm=self._feather.value(),
-            medium=self._medium.currentData(),
-            strength=self._strength.currentData(),
-        )
-
-    def set_settings(self, settings: Settings) -> None:
-        """Show other values."""
-        self._deblur.setValue(-1 if settings.deblur is None else settings.deblur)
-        self._feather.setValue(settings.feather_mm)
-        self._medium.setCurrentIndex(self._medium.findData(settings.medium))
-        self._strength.setCurrentIndex(self._strength.findData(settings.strength))
-
-    def extra(self):
-        """Arguments beside the settings."""
-        return (self._length.value(),)
-
-
-class EnhanceDialog(_Dialog):
-    """Enhance for Wall Print."""
-
-    def __init__(self, settings: Settings, parent=None):
+    def __init__(self, settings: Settings, extra: dict, parent=None):
         super().__init__(_("Enhance for Wall Print"), _("&Enhance"), parent)
-        source = run.active_source(Settings())
-        self._document = source.document
-        self._canvas = run.canvas_of(source.document)
-        self._has_selection = source.selection is not None
-        settings = replace(settings, source="selection" if self._has_selection else "layer")
         self._busy = True
         self._leader = "width"  # the side that the user typed last; the other follows it
         self._unit_shown = settings.unit
-        self._make_widgets(settings)
+        self._make_widgets()
         self._lay_out()
-        self.source_line.setText(source_text(source))
         self._connect()
         self._busy = False
-        self.set_settings(settings)
-
-    def extra(self):
-        """Arguments beside the settings."""
-        return ()
+        self.set_settings(replace(settings, source=self._usual_source()))
 
     # -- widgets -----------------------------------------------------------------------------------
 
-    def _make_widgets(self, settings: Settings) -> None:
-        self._preset = _choice({name: name for name in PRESETS}, settings.preset)
+    def _make_widgets(self) -> None:
+        start = Settings()
+        self._preset = choice({name: name for name in PRESETS}, start.preset)
         self._preset.setItemText(0, _("Custom"))
-        self._width = _number(0.0, 262144.0)
-        self._height = _number(0.0, 262144.0)
-        self._unit = _choice({unit: unit for unit in _UNITS}, settings.unit)
+        self._width, self._height = Number(262144.0), Number(262144.0)
+        self._unit = choice({unit: unit for unit in _DECIMALS}, start.unit)
+        self._unit.setAccessibleName(_("Unit of width and height"))
         self._chain = QCheckBox(_("&Keep proportions"))
         self._ppi = QSpinBox()  # Krita keeps whole pixels per inch
         self._ppi.setRange(MIN_PPI, MAX_PPI)
+        self._ppi.setSuffix(" ppi")
         self._ppi.setKeyboardTracking(False)
-        self._fit = _choice(_FITS, settings.fit)
-        self._distance = _number(0.0, 100_000.0, suffix=" cm", zero=_("1.5 diagonals"))
-        self._style = _choice(_STYLES, settings.style)
-        self._repair = _amount(settings.repair)
-        self._deblur = _amount(settings.deblur)
-        self._source = _choice(_SOURCES, settings.source)
-        self._feather = _number(settings.feather_mm, 1000.0, suffix=" mm")
-        self._medium = _choice(_MEDIA, settings.medium)
-        self._strength = _choice(_STRENGTHS, settings.strength)
-        self._result = _choice(_RESULTS, settings.result)
-        self._device = _choice(_DEVICES, settings.device)
-        self._pixels, self._advice, self._cost = QLabel(), QLabel(), QLabel()
-        self._preview = Preview(self._document, self.settings)
+        self._fit = choice(_FITS, start.fit)
+        self._edges = choice(_EDGES, start.edges)
+        self._edge_mm = Number(1000.0, suffix=" mm", decimals=1)
+        self._edge_mm.setAccessibleName(_("Width of the edges on each side"))
+        self._distance = Number(100_000.0, suffix=" cm", decimals=1, zero=_("1.5 diagonals"))
+        self._style = choice(_STYLES, start.style)
+        self._repair, self._deblur = Amount(), Amount()
+        self._source = choice(_SOURCES, start.source)
+        self._feather = Number(1000.0, suffix=" mm")
+        self._medium = choice(MEDIA, start.medium)
+        self._strength = choice(STRENGTHS, start.strength)
+        self._result = choice(_RESULTS, start.result)
+        self._pixels, self._advice, self._halo = line(), line(), line()
+        self._undo, self._cost = line(), line()
+        self._preview = Preview(self.document, self.settings)
+        self._advanced = Advanced(self.settings)
 
     def _lay_out(self) -> None:
         left, right, columns = QVBoxLayout(), QVBoxLayout(), QHBoxLayout()
         columns.addLayout(left)
-        columns.addLayout(right)
+        columns.addLayout(right, 1)
+        columns.setSpacing(12)
         self._lines.addLayout(columns)
-        self._group(
-            _("Print size"),
+        size = group(_("Print size"), self._size_grid())
+        size.setMinimumWidth(_COLUMN_PX)
+        left.addWidget(size)
+        for column, title, rows in (
             (
-                (_("&Preset"), self._preset),
-                (_("&Width"), self._width),
-                (_("&Height"), self._height),
-                (_("&Unit"), self._unit),
-                ("", self._chain),
-                (_("&Resolution (ppi)"), self._ppi),
-                ("", self._pixels),
-                (_("&Fit"), self._fit),
+                left,
+                _("On the paper"),
+                (
+                    (_("&Fit"), self._fit),
+                    (_("E&dges"), in_row(self._edges, self._edge_mm)),
+                ),
             ),
-            left,
-        )
-        self._group(
-            _("Viewed from"), ((_("&Viewed from"), self._distance), ("", self._advice)), left
-        )
-        self._group(
-            _("Enhancing"),
+            (left, _("Viewed from"), ((_("&Viewed from"), self._distance), ("", self._advice))),
             (
-                (_("St&yle"), self._style),
-                (_("Rep&air"), self._repair),
-                (_("De&blur"), self._deblur),
+                left,
+                _("Enhancing"),
+                (
+                    (_("St&yle"), self._style),
+                    (_("Rep&air"), self._repair),
+                    (_("De&blur"), self._deblur),
+                ),
             ),
-            right,
-        )
-        self._group(
-            _("Apply to"), ((_("Appl&y to"), self._source), (_("Feat&her"), self._feather)), right
-        )
-        self._group(
-            _("Output sharpening"),
-            ((_("&Medium"), self._medium), (_("S&trength"), self._strength)),
-            right,
-        )
-        self._group(
-            _("Result"), ((_("Resu&lt"), self._result), (_("Compute &on"), self._device)), right
-        )
+            (
+                right,
+                _("Apply to"),
+                ((_("App&ly to"), self._source), (_("Fea&ther"), self._feather)),
+            ),
+            (
+                right,
+                _("Output sharpening"),
+                (
+                    (_("&Medium"), self._medium),
+                    (_("Stren&gth"), self._strength),
+                    ("", self._halo),
+                ),
+            ),
+            (right, _("Result"), ((_("Res&ult"), self._result), ("", self._undo))),
+        ):
+            form = QFormLayout()
+            for label, widget in rows:
+                form.addRow(label, widget) if label else form.addRow(widget)
+            column.addWidget(group(title, form))
+        around = QVBoxLayout()
+        around.addWidget(self._preview)
+        right.addWidget(group(_("Preview"), around))
         left.addStretch(1)
         right.addStretch(1)
+        self._lines.addWidget(self._advanced)
         self._lines.addWidget(self._cost)
-        self._lines.addWidget(self._preview)
-        self._finish_layout()
+        self.finish_layout()
+
+    def _size_grid(self) -> QGridLayout:
+        grid = QGridLayout()
+        for row, (label, widget, beside) in enumerate(
+            (
+                (_("&Preset"), self._preset, None),
+                (_("&Width"), self._width, self._unit),
+                (_("&Height"), self._height, self._chain),
+                (_("&Resolution"), self._ppi, None),
+            )
+        ):
+            grid.addWidget(labelled(label, widget), row, 0)
+            grid.addWidget(widget, row, 1, 1, 1 if beside else 2)
+            if beside:
+                grid.addWidget(beside, row, 2)
+        grid.addWidget(self._pixels, 4, 0, 1, 3)
+        grid.setColumnStretch(1, 1)
+        return grid
 
     def _connect(self) -> None:
         for box in (
             self._preset, self._fit, self._style, self._source, self._medium, self._strength,
-            self._result, self._device,
+            self._result,
         ):  # fmt: skip
-            box.currentIndexChanged.connect(self._update)
-        for spin in (self._ppi, self._distance, self._repair, self._deblur, self._feather):
-            spin.valueChanged.connect(self._update)
-        self._width.valueChanged.connect(lambda: self._side_changed("width"))
-        self._height.valueChanged.connect(lambda: self._side_changed("height"))
-        self._chain.toggled.connect(lambda: self._side_changed(self._leader))
+            box.currentIndexChanged.connect(self.update_lines)
+        for number in (
+            self._ppi, self._edge_mm, self._distance, self._repair, self._deblur, self._feather,
+        ):  # fmt: skip
+            number.valueChanged.connect(self.update_lines)
+        self._advanced.changed.connect(self.update_lines)
+        self._advanced.unfolded.connect(self.fit)
+        self._edges.currentIndexChanged.connect(self._edges_changed)
+        self._width.valueChanged.connect(lambda _value: self._side_changed("width"))
+        self._height.valueChanged.connect(lambda _value: self._side_changed("height"))
+        self._chain.toggled.connect(lambda _on: self._side_changed(self._leader))
         self._unit.currentIndexChanged.connect(self._unit_changed)
 
     # -- values ------------------------------------------------------------------------------------
@@ -292,7 +194,6 @@ class EnhanceDialog(_Dialog):
     def settings(self) -> Settings:
         """What the widgets hold; a side that follows is 0."""
         keeps = self._chain.isChecked()
-        repair, deblur = self._repair.value(), self._deblur.value()
         return Settings(
             preset=self._preset.currentData(),
             width=0.0 if keeps and self._leader == "height" else self._width.value(),
@@ -300,104 +201,126 @@ class EnhanceDialog(_Dialog):
             unit=self._unit.currentData(),
             ppi=float(self._ppi.value()),
             fit=self._fit.currentData(),
+            edges=self._edges.currentData(),
+            edge_mm=self._edge_mm.value(),
             distance_cm=self._distance.value(),
             style=self._style.currentData(),
-            repair=None if repair < 0 else repair,
-            deblur=None if deblur < 0 else deblur,
+            repair=self._repair.value(),
+            deblur=self._deblur.value(),
             source=self._source.currentData(),
             feather_mm=self._feather.value(),
             medium=self._medium.currentData(),
             strength=self._strength.currentData(),
             result=self._result.currentData(),
-            device=self._device.currentData(),
+            **self._advanced.values(),
         )
+
+    def extra(self) -> dict:
+        """Nothing beside the settings."""
+        return {}
+
+    def arguments(self) -> tuple:
+        """What the command takes after the settings."""
+        return ()
 
     def set_settings(self, settings: Settings) -> None:
         """Show these values."""
         self._busy = True
         for box, value in (
-            (self._preset, settings.preset), (self._unit, settings.unit),
-            (self._fit, settings.fit), (self._style, settings.style),
+            (self._preset, settings.preset), (self._fit, settings.fit),
+            (self._edges, settings.edges), (self._style, settings.style),
             (self._source, settings.source), (self._medium, settings.medium),
             (self._strength, settings.strength), (self._result, settings.result),
-            (self._device, settings.device),
         ):  # fmt: skip
-            box.setCurrentIndex(max(0, box.findData(value)))
+            choose(box, value)
         self._ppi.setValue(round(settings.ppi))
+        self._edge_mm.setValue(settings.edge_mm)
         self._distance.setValue(settings.distance_cm)
-        self._repair.setValue(-1 if settings.repair is None else settings.repair)
-        self._deblur.setValue(-1 if settings.deblur is None else settings.deblur)
+        self._repair.setValue(settings.repair)
+        self._deblur.setValue(settings.deblur)
         self._feather.setValue(settings.feather_mm)
+        self._advanced.set_values(settings)
         width, height, unit = settings.width, settings.height, settings.unit
         self._chain.setChecked(not (width and height))
         self._leader = "height" if height and not width else "width"
-        if not width and not height:  # 100 cm on the long side
-            landscape = self._canvas.width >= self._canvas.height
-            self._leader, unit = "width" if landscape else "height", "cm"
-            self._unit.setCurrentIndex(self._unit.findData("cm"))
-            width = height = 100.0
-        self._unit_shown = unit
+        if not width and not height:  # a metre on the long side
+            self._leader = "width" if self.document.width() >= self.document.height() else "height"
+            imperial = QLocale().measurementSystem() != QLocale.MeasurementSystem.MetricSystem
+            unit = "in" if imperial else "cm"
+            width = height = _LONG_SIDE_MM / _UNIT_MM[unit]
+        self._show_unit(unit)
         self._width.setValue(width)
         self._height.setValue(height)
         self._busy = False
         self._side_changed(self._leader)
+
+    def set_defaults(self) -> None:
+        """As before anything was changed."""
+        self.set_settings(Settings(source=self._usual_source()))
+
+    def _usual_source(self) -> str:
+        return "layer" if self.document.selection() is None else "selection"
+
+    def _show_unit(self, unit: str) -> None:
+        choose(self._unit, unit)
+        self._unit_shown = unit
+        for number in (self._width, self._height):
+            number.setDecimals(_DECIMALS[unit])
 
     def _side_changed(self, leader: str) -> None:
         if self._busy:
             return
         self._leader = leader
         if self._chain.isChecked():
-            width, height = self._canvas.width, self._canvas.height
+            width = self.document.width() / self.document.xRes()
+            height = self.document.height() / self.document.yRes()
             self._busy = True
             if leader == "width":
                 self._height.setValue(self._width.value() * height / width)
             else:
                 self._width.setValue(self._height.value() * width / height)
             self._busy = False
-        self._update()
+        self.update_lines()
 
     def _unit_changed(self) -> None:
         if self._busy:
             return
-        new, old = self._unit.currentData(), self._unit_shown
+        old, new = self._unit_shown, self._unit.currentData()
         per_mm = {**{u: 1 / mm for u, mm in _UNIT_MM.items()}, "px": self._ppi.value() / 25.4}
-        self._unit_shown, self._busy = new, True
-        for spin in (self._width, self._height):
-            value = spin.value() / per_mm[old] * per_mm[new]
-            spin.setDecimals(0 if new == "px" else 2)
-            spin.setValue(value)
+        sides = [n.value() / per_mm[old] * per_mm[new] for n in (self._width, self._height)]
+        self._busy = True
+        self._show_unit(new)
+        self._width.setValue(sides[0])
+        self._height.setValue(sides[1])
         self._busy = False
-        self._update()
+        self.update_lines()
 
-    def _update(self) -> None:
+    def _edges_changed(self) -> None:
+        if not self._busy and self._edges.currentData() != "none":
+            self._busy = True
+            self._edge_mm.setValue(EDGE_MM[self._edges.currentData()])
+            self._busy = False
+        self.update_lines()
+
+    # -- live lines --------------------------------------------------------------------------------
+
+    def update_lines(self) -> None:
         """The lines that follow the values; reasons to refuse come before the run."""
         if self._busy:
             return
         settings = self.settings()
-        custom = settings.preset == CUSTOM
-        for widget in (self._width, self._height, self._unit, self._chain):
-            widget.setEnabled(custom)
-        self._feather.setEnabled(settings.source == "selection")
-        self._strength.setEnabled(settings.medium != "none")
+        self._grey_out(settings)
         try:
-            plan = make_plan(self._canvas, settings)
-            source = run.active_source(settings)
+            source = self.source(settings)
+            plan = run.plan_of(self.document, settings)
             job = layer_job(plan, source.rect)
-            layout = run.build_request(source, job, plan, settings).layout
+            run.build_request(source, job, plan, settings)
         except (ValueError, WallprintError) as error:
-            self.refusal_line.setText(str(error))
-            self.ok_button.setEnabled(False)
+            self.refuse(error)
             return
-        self.refusal_line.setText("")
-        self.ok_button.setEnabled(True)
-        self._pixels.setText(
-            _("{width} × {height} px, {megapixels:.1f} MP, {scale:.2f}×").format(
-                width=plan.out.width,
-                height=plan.out.height,
-                megapixels=plan.megapixels,
-                scale=plan.placement.scale,
-            )
-        )
+        self.allow()
+        self._show_preset(settings, plan)
+        self._pixels.setText(with_point(_pixels_text(settings, plan)))
         self._advice.setText(
             _("From {distance:.0f} cm: {needed:.0f} ppi are enough; {ppi:g} ppi hold to "
               "{near:.0f} cm.").format(
@@ -407,18 +330,86 @@ class EnhanceDialog(_Dialog):
                 near=plan.holds_to_mm / 10,
             )
         )  # fmt: skip
-        self._cost.setText(
-            _("Forecast: {time}, {size:.0f} MB for the print's pixels.").format(
-                time=_duration(*forecast.seconds(settings, job.placement)),
-                size=plan.bytes(layout) / 1e6,
-            )
-        )
+        self._halo.setText(with_point(_halo_text(settings, plan)))
+        self._undo.setText(_undo_text(run.undo_steps(self.document, plan, settings)))
+        self._cost.setText(_cost_text(settings, source, job))
         self._preview.changed(plan, settings)
+        self.grow()
+
+    def _grey_out(self, settings: Settings) -> None:
+        custom = settings.preset == CUSTOM
+        for widget in (self._width, self._height, self._unit, self._chain):
+            widget.setEnabled(custom)
+        # A print with the picture's own proportions leaves nothing to fit.
+        self._fit.setEnabled(not (custom and self._chain.isChecked()))
+        self._edge_mm.setEnabled(settings.edges != "none")
+        self._feather.setEnabled(settings.source == "selection")
+        self._strength.setEnabled(settings.sharpen != "none")
+
+    def _show_preset(self, settings: Settings, plan) -> None:
+        """A preset's size in the greyed fields; "Custom" then begins with it."""
+        if settings.preset == CUSTOM:
+            return
+        unit = settings.unit
+        self._busy = True
+        for number, px in ((self._width, plan.trim.width), (self._height, plan.trim.height)):
+            number.setValue(px if unit == "px" else px_to_mm(px, plan.ppi) / _UNIT_MM[unit])
+        self._busy = False
 
     def done(self, result):
-        """Closing ends a running preview."""
+        """Closing ends what the dialog itself has asked of the server."""
         self._preview.stop()
+        self._advanced.stop()
         super().done(result)
+
+
+def _pixels_text(settings: Settings, plan) -> str:
+    text = _("{width} × {height} px, {megapixels:.1f} MP, {scale:.2f}×").format(
+        width=plan.out.width,
+        height=plan.out.height,
+        megapixels=plan.megapixels,
+        scale=plan.placement.scale,
+    )
+    if plan.edge_px:
+        text += "\n" + _("with edges of {edge} px; trimmed {width:.1f} × {height:.1f} cm").format(
+            edge=plan.edge_px, width=plan.width_mm / 10, height=plan.height_mm / 10
+        )
+    if plan.ppi != settings.ppi:
+        text += "\n" + _("at the printer's own {ppi:g} ppi").format(ppi=plan.ppi)
+    return text
+
+
+def _halo_text(settings: Settings, plan) -> str:
+    if settings.sharpen == "none":
+        return _("Not sharpened for paper.")
+    return _("Halo {width:.2f} mm (1/{part:.0f} in), {px:.1f} px").format(
+        width=plan.halo_mm, part=25.4 / plan.halo_mm, px=plan.halo_mm * plan.ppi / 25.4
+    )
+
+
+def _undo_text(steps: int) -> str:
+    if not steps:
+        return _("This image stays as it is.")
+    return _("Krita's steps of undo: {count}").format(count=steps)
+
+
+def _cost_text(settings: Settings, source, job) -> str:
+    room = forecast.room(settings, source.space.layout, source.rect.size, job.placement)
+    return _(
+        "Forecast: {time}; {document} in the document, {disk} on the disk and {memory} of memory "
+        "in the server meanwhile."
+    ).format(
+        time=_duration(*forecast.seconds(settings, job.placement)),
+        document=_bytes(room.result),
+        disk=_bytes(room.disk),
+        memory=_bytes(room.server),
+    )
+
+
+def _bytes(count: int) -> str:
+    if count < 999.5e6:
+        return f"{max(1, round(count / 1e6))} MB"
+    return with_point(f"{count / 1e9:.1f} GB")
 
 
 def _duration(seconds: float, known: bool) -> str:
@@ -427,20 +418,3 @@ def _duration(seconds: float, known: bool) -> str:
     else:
         time = _("about {count} min").format(count=round(seconds / 60))
     return time if known else _("{time} without a graphics card (first estimate)").format(time=time)
-
-
-def source_text(source) -> str:
-    """The document, the layer and the selection in one line."""
-    selection = _("none")
-    if source.selection is not None:
-        selection = f"{source.selection.width()} × {source.selection.height()} px"
-    return _(
-        "Source {width} × {height} px, {depth}, {profile}. Layer “{layer}”. Selection: {selection}."
-    ).format(
-        width=source.document.width(),
-        height=source.document.height(),
-        depth=f"{source.space.model} {source.space.depth}",
-        profile=source.space.profile,
-        layer=source.node.name(),
-        selection=selection,
-    )

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import runpy
 import traceback
-from dataclasses import asdict, fields
 
 from krita import Extension, Krita
 
 from wallprint_protocol.errors import Cancelled, WallprintError
 from wallprint_protocol.print_plan import Settings
 
+from . import remember
 from .qt import QMenu, QMessageBox, QProgressDialog, QTimer
-from .texts import N_, _
+from .texts import N_, _, explain
 
 ENHANCE, SHARPEN = "wallprint_enhance", "wallprint_sharpen_selection"
-_GROUP = "wallprint"
 _TEST_SCRIPT = "WALLPRINT_KRITA_SCRIPT"
 _PHASES = {
     "upload": N_("Sending the layer"),
@@ -41,7 +39,8 @@ class WallprintExtension(Extension):
     def __init__(self, parent):
         super().__init__(parent)
         self.running = None  # what is under way: keeps the job alive
-        self.last_error = None
+        self.last_error = self.last_result = None
+        self.last_message = ""
 
     def setup(self):
         """Nothing to do before there is a window."""
@@ -71,27 +70,28 @@ class WallprintExtension(Extension):
 
     def ask_sharpen(self):
         """Dialog, then the job."""
-        from .dialog import SharpenDialog
+        from .sharpen_dialog import SharpenDialog
 
         self._ask(SharpenDialog, self.sharpen)
 
     def _ask(self, kind, start):
+        name = start.__name__
         if self.running is not None:
             _tell(_("A print is being made; wait for it or cancel it first."))
             return
         try:
-            self.dialog = kind(load_settings(), _main_window())
+            self.dialog = kind(*remember.load(name), _main_window())
         except (WallprintError, ValueError) as error:
             _tell(explain(error))
             return
         # Modeless: Krita stays usable, and no event loop runs inside another.
-        self.dialog.accepted.connect(lambda: self._accepted(start))
+        self.dialog.accepted.connect(lambda: self._accepted(name, start))
         self.dialog.show()
 
-    def _accepted(self, start):
+    def _accepted(self, name, start):
         settings = self.dialog.settings()
-        save_settings(settings)
-        start(settings, *self.dialog.extra())
+        remember.save(name, settings, self.dialog.extra())
+        start(settings, *self.dialog.arguments())
 
     def enhance(self, settings: Settings):
         """Start Enhance for Wall Print with these settings."""
@@ -152,12 +152,14 @@ class WallprintExtension(Extension):
         self.window.setMaximum(news.total)
         self.window.setValue(min(news.done, news.total))
 
-    def _end(self, _result, error):
+    def _end(self, result, error):
         self.window.canceled.disconnect(self._cancel)
         self.window.close()
-        self.running, self.last_error = None, error
+        ended, self.running = self.running, None
+        self.last_result, self.last_error = result, error
         if error is None:
-            _message(_("The print is there. Undo takes it back in the steps Krita keeps."))
+            self.last_message = closing_text(ended.undo_steps)
+            _message(self.last_message)
         elif not isinstance(error, Cancelled):
             _tell(explain(error))
 
@@ -169,29 +171,13 @@ def time_left(seconds: float) -> str:
     return _("about {count} min left").format(count=round(seconds / 60))
 
 
-def explain(error: Exception) -> str:
-    """The code's sentence in the user's language, then the particulars."""
-    if not isinstance(error, WallprintError):
-        return str(error)
-    sentence = _(error.sentence)
-    if error.code == "BAD_INPUT" or error.message in ("", error.sentence):
-        return error.message or sentence
-    return f"{sentence}\n{error.message}"
-
-
-def load_settings() -> Settings:
-    """What the dialog last held; the defaults when that cannot be read."""
-    try:
-        values = json.loads(Krita.instance().readSetting(_GROUP, "settings", "{}"))
-        known = {field.name for field in fields(Settings)}
-        return Settings(**{k: v for k, v in values.items() if k in known})
-    except (ValueError, TypeError, AttributeError):
-        return Settings()
-
-
-def save_settings(settings: Settings) -> None:
-    """Remember."""
-    Krita.instance().writeSetting(_GROUP, "settings", json.dumps(asdict(settings)))
+def closing_text(undo_steps: int) -> str:
+    """Said when the print is there; Krita has no way to make its steps one."""
+    if not undo_steps:
+        return _("The print is there, as a new image; this one is as it was.")
+    if undo_steps == 1:
+        return _("The print is there. To take it back, undo once.")
+    return _("The print is there. To take it back, undo {count} times.").format(count=undo_steps)
 
 
 def _main_window():
@@ -220,4 +206,4 @@ def _message(text):
     window = Krita.instance().activeWindow()
     view = window.activeView() if window else None
     if view is not None:
-        view.showFloatingMessage(text, Krita.instance().icon("dialog-ok"), 3000, 1)
+        view.showFloatingMessage(text, Krita.instance().icon("dialog-ok"), 6000, 1)

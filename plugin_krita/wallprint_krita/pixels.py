@@ -73,9 +73,9 @@ def shows_own_pixels(node) -> bool:
     return node.type() == "paintlayer" and not node.childNodes()
 
 
-def node_reader(node, origin: Rect) -> Read:
-    """Reads strips of a node; groups, vectors, masked layers as what they show."""
-    fetch = node.pixelData if shows_own_pixels(node) else node.projectionPixelData
+def node_reader(node, origin: Rect, *, own: bool = False) -> Read:
+    """Reads strips of a node; groups, vectors, masked layers as what they show, unless `own`."""
+    fetch = node.pixelData if own or shows_own_pixels(node) else node.projectionPixelData
 
     def read(rect: Rect) -> bytes:
         data = fetch(origin.x + rect.x, origin.y + rect.y, rect.width, rect.height)

@@ -18,8 +18,9 @@ from wallprint_protocol.request import Request
 
 from . import pixels, run
 from .job import BlockReader, BlockWriter, Job
-from .qt import QHBoxLayout, QLabel, QPainter, QPixmap, Qt, QVBoxLayout, QWidget
-from .texts import _
+from .qt import QFrame, QHBoxLayout, QLabel, QPainter, QPixmap, Qt, QVBoxLayout, QWidget, point_of
+from .texts import _, explain
+from .widgets import line
 
 _SPOT = Size(400, 220)
 _THUMB_PX = 140
@@ -27,7 +28,7 @@ _MASK = PixelLayout("GRAY", "u8")
 
 
 class _Clickable(QLabel):
-    """A label that reports clicks, drags and the space bar as fractions of its picture."""
+    """A label that reports clicks and drags as fractions of its picture."""
 
     def __init__(self, on_point):
         super().__init__()
@@ -36,16 +37,18 @@ class _Clickable(QLabel):
 
     def mousePressEvent(self, event):
         """A click."""
-        self._report(event.pos())
+        self._report(point_of(event))
 
     def mouseMoveEvent(self, event):
         """A drag."""
-        self._report(event.pos())
+        self._report(point_of(event))
 
     def _report(self, position):
-        picture = self.pixmap()
+        picture, corner = self.pixmap(), self.contentsRect().topLeft()
         if picture is not None and picture.width():
-            x, y = position.x() / picture.width(), position.y() / picture.height()
+            ratio = picture.devicePixelRatio()
+            x = (position.x() - corner.x()) * ratio / picture.width()
+            y = (position.y() - corner.y()) * ratio / picture.height()
             self._on_point(min(1.0, max(0.0, x)), min(1.0, max(0.0, y)))
 
 
@@ -61,19 +64,25 @@ class Preview(QWidget):
         super().__init__()
         self._document, self._get_settings = document, settings
         self._plan = self._settings = self._pictures = self._job = None
+        self._next = None  # a spot that was chosen while another is being computed
         self._split = 0.5
         self._thumb = _Clickable(self.compute)
-        image = document.thumbnail(_THUMB_PX, _THUMB_PX)
-        self._thumb.setPixmap(QPixmap.fromImage(image))
+        self._picture = QPixmap.fromImage(document.thumbnail(_THUMB_PX, _THUMB_PX))
+        self._thumb.setPixmap(self._picture)
         self._thumb.setAccessibleName(_("Choose the spot"))
+        self._thumb.setCursor(Qt.CursorShape.CrossCursor)
         self._spot = _Clickable(self._move_split)
-        self._spot.setMinimumSize(_SPOT.width, _SPOT.height)
-        self._text = QLabel(_("Click into the small picture to see a spot of the print at 1:1."))
-        self._text.setWordWrap(True)
+        self._spot.setFrameShape(QFrame.Shape.StyledPanel)
+        frame = 2 * self._spot.frameWidth()
+        self._spot.setMinimumSize(_SPOT.width + frame, _SPOT.height + frame)
+        self._spot.setCursor(Qt.CursorShape.SplitHCursor)
+        self._text = line()
+        self._text.setText(_("Click into the small picture to see a spot of the print at 1:1."))
         row = QHBoxLayout()
         row.addWidget(self._thumb, 0, Qt.AlignmentFlag.AlignTop)
         row.addWidget(self._spot, 1)
         column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(row)
         column.addWidget(self._text)
 
@@ -90,27 +99,63 @@ class Preview(QWidget):
 
     def stop(self) -> None:
         """End a running job."""
+        self._next = None
         if self._job is not None:
             self._job.cancel()
 
     def compute(self, x: float, y: float) -> None:
-        """Have the spot around this point of the picture made."""
-        if self._plan is None or (self._job is not None and self._job.running):
+        """Have the spot around this point of the canvas made, 0..1 on either axis."""
+        if self._plan is None:
+            return
+        if self._job is not None and self._job.running:
+            self._next = (x, y)
+            self._job.cancel()
             return
         plan, settings = self._plan, self._settings
         try:
             source = run.active_source(settings)
-            part = spot(layer_job(plan, source.rect), (x, y), _SPOT)
+            part = self._spot_at(x, y, source, plan)
             nodes = [pixels.empty_node(self._document, "spot", source.space) for _both in "ba"]
         except (WallprintError, ValueError) as error:
-            self._text.setText(str(error))
+            self._text.setText(explain(error))
             return
+        self._mark(part, source)
         self._text.setText(_("Computing the spot…"))
         self._job = Job(
             lambda job: self._work(job, source, part, nodes, plan, settings),
             lambda _news: None,
             lambda _result, error: self._end(part, nodes, error),
         )
+
+    def _spot_at(self, x, y, source, plan):
+        """The spot around a point of the canvas, in the layer wherever it lies."""
+        job = layer_job(plan, source.rect)
+        window = job.placement.window
+        centre = (
+            (x * plan.canvas.width - source.rect.x - window.x) / window.width,
+            (y * plan.canvas.height - source.rect.y - window.y) / window.height,
+        )
+        return spot(job, tuple(min(1.0, max(0.0, value)) for value in centre), _SPOT)
+
+    def _mark(self, part, source) -> None:
+        """Frame the spot in the small picture."""
+        window, inner, out = part.placement.window, part.inner, part.placement.out
+        across = self._picture.width() / self._document.width()
+        down = self._picture.height() / self._document.height()
+        left = source.rect.x + window.x + inner.x * window.width / out.width
+        top = source.rect.y + window.y + inner.y * window.height / out.height
+        width = max(2, round(inner.width * window.width / out.width * across))
+        height = max(2, round(inner.height * window.height / out.height * down))
+        marked = QPixmap(self._picture)
+        painter = QPainter(marked)
+        for colour, grow in ((Qt.GlobalColor.black, 1), (Qt.GlobalColor.white, 0)):
+            painter.setPen(colour)
+            painter.drawRect(
+                round(left * across) - grow, round(top * down) - grow,
+                width + 2 * grow, height + 2 * grow,
+            )  # fmt: skip
+        painter.end()
+        self._thumb.setPixmap(marked)
 
     def _work(self, job, source, part, nodes, plan, settings):
         """In the job's thread: before, then after."""
@@ -141,10 +186,15 @@ class Preview(QWidget):
                 writer.flush()
 
     def _end(self, part, nodes, error) -> None:
+        if self._next is not None:
+            (x, y), self._next = self._next, None
+            self.compute(x, y)
+            return
         if isinstance(error, Cancelled):
+            self._text.setText(_("Values have changed; click to see the spot again."))
             return
         if error is not None:
-            self._text.setText(str(error))
+            self._text.setText(explain(error))
             return
         out, inner = part.placement.out, part.inner
         self._pictures = [
@@ -171,4 +221,5 @@ class Preview(QWidget):
         painter.setPen(Qt.GlobalColor.white)
         painter.drawLine(middle, 0, middle, after.height())
         painter.end()
+        joined.setDevicePixelRatio(self.devicePixelRatioF())  # 1:1 on any screen
         self._spot.setPixmap(joined)

@@ -1,8 +1,8 @@
 """The one place that knows which Qt binding this Krita has: PyQt6 (Krita 6) or PyQt5."""
 
 try:
-    from PyQt6.QtCore import QLocale, QPoint, QSize, Qt, QTimer
-    from PyQt6.QtGui import QImage, QPainter, QPixmap
+    from PyQt6.QtCore import QLocale, Qt, QTimer, pyqtSignal
+    from PyQt6.QtGui import QPainter, QPixmap
     from PyQt6.QtWidgets import (
         QCheckBox,
         QComboBox,
@@ -10,6 +10,8 @@ try:
         QDialogButtonBox,
         QDoubleSpinBox,
         QFormLayout,
+        QFrame,
+        QGridLayout,
         QGroupBox,
         QHBoxLayout,
         QLabel,
@@ -17,13 +19,16 @@ try:
         QMessageBox,
         QProgressDialog,
         QPushButton,
+        QSlider,
         QSpinBox,
+        QTextBrowser,
+        QToolButton,
         QVBoxLayout,
         QWidget,
     )
 except ImportError:
-    from PyQt5.QtCore import QLocale, QPoint, QSize, Qt, QTimer
-    from PyQt5.QtGui import QImage, QPainter, QPixmap
+    from PyQt5.QtCore import QLocale, Qt, QTimer, pyqtSignal
+    from PyQt5.QtGui import QPainter, QPixmap
     from PyQt5.QtWidgets import (
         QCheckBox,
         QComboBox,
@@ -31,6 +36,8 @@ except ImportError:
         QDialogButtonBox,
         QDoubleSpinBox,
         QFormLayout,
+        QFrame,
+        QGridLayout,
         QGroupBox,
         QHBoxLayout,
         QLabel,
@@ -38,10 +45,19 @@ except ImportError:
         QMessageBox,
         QProgressDialog,
         QPushButton,
+        QSlider,
         QSpinBox,
+        QTextBrowser,
+        QToolButton,
         QVBoxLayout,
         QWidget,
     )
+
+
+def point_of(event):
+    """Where a mouse event happened in its widget; Qt 6 calls it differently."""
+    return event.position() if hasattr(event, "position") else event.localPos()
+
 
 __all__ = [
     "QCheckBox",
@@ -50,22 +66,26 @@ __all__ = [
     "QDialogButtonBox",
     "QDoubleSpinBox",
     "QFormLayout",
+    "QFrame",
+    "QGridLayout",
     "QGroupBox",
     "QHBoxLayout",
-    "QImage",
     "QLabel",
     "QLocale",
     "QMenu",
     "QMessageBox",
     "QPainter",
     "QPixmap",
-    "QPoint",
     "QProgressDialog",
     "QPushButton",
-    "QSize",
+    "QSlider",
     "QSpinBox",
+    "QTextBrowser",
     "QTimer",
+    "QToolButton",
     "QVBoxLayout",
     "QWidget",
     "Qt",
+    "point_of",
+    "pyqtSignal",
 ]

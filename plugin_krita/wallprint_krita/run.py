@@ -1,8 +1,9 @@
 """The two commands: read the node, have it enhanced, put the result into the document.
 
 Results stream into a node that is not in the document yet; the document changes only when the
-whole result is there. Krita keeps two steps for "image scaled, layer added"; writing into a present
-layer would be none at all, so that is never done.
+whole result is there, and then in steps that Krita can undo: the image scaled, cut or widened where
+it must be, the layer added, the old one removed where it is replaced. Writing into a present layer
+would be no step at all, so that is never done.
 """
 
 from __future__ import annotations
@@ -61,12 +62,26 @@ def canvas_of(document) -> Size:
     return Size(document.width(), document.height())
 
 
+def plan_of(document, settings: Settings) -> Plan:
+    """The print that the settings make of this document.
+
+    Raises:
+        PrintSizeError: it cannot be made.
+    """
+    resolution = (document.xRes(), document.yRes())  # of Krita, px per inch
+    return make_plan(canvas_of(document), settings, resolution=resolution)
+
+
 def active_source(settings: Settings) -> Source:
     """The active document's source.
 
     Raises:
         BadInput: there is none, or it cannot be used.
     """
+    if settings.source == "visible" and settings.result == "replace":
+        raise BadInput(
+            _("The visible picture cannot replace a layer; choose another result or the layer.")
+        )
     document = Krita.instance().activeDocument()
     node = document.activeNode() if document else None
     if node is None:
@@ -91,13 +106,13 @@ class Enhance:
     def __init__(self, settings: Settings, on_progress, on_end) -> None:
         self._settings = settings
         self._source = source = active_source(settings)
-        self._plan = make_plan(canvas_of(source.document), settings)
+        self._plan = plan_of(source.document, settings)
+        self.undo_steps = undo_steps(source.document, self._plan, settings)
         self._job_geometry = layer_job(self._plan, source.rect)
         self._request = build_request(source, self._job_geometry, self._plan, settings)
         self._on_end = on_end
-        name = _("{name} for print").format(
-            name=_("Visible") if settings.source == "visible" else source.node.name()
-        )
+        shown = _("Visible") if settings.source == "visible" else source.node.name()
+        name = shown if settings.result == "replace" else _("{name} for print").format(name=shown)
         self._target = source.document
         if settings.result == "new-image":
             self._target = _empty_document(source, self._plan, name)
@@ -151,16 +166,41 @@ class Enhance:
         if source.node.type() != "grouplayer" and self._settings.source != "visible":
             self._new.setOpacity(source.node.opacity())
             self._new.setBlendingMode(source.node.blendingMode())
-        scaled, (x, y) = canvas_geometry(plan)
-        ppi = round(plan.ppi)
-        document.scaleImage(scaled.width, scaled.height, ppi, ppi, "Bicubic")
-        document.waitForDone()
-        if (x, y) != (0, 0) or scaled != plan.out:
-            document.resizeImage(-x, -y, plan.out.width, plan.out.height)
-            document.waitForDone()
+            self._new.setInheritAlpha(source.node.inheritAlpha())
+        self._scale(document)
         source.node.parentNode().addChildNode(self._new, source.node)
         document.setActiveNode(self._new)
+        if self._settings.result == "replace":
+            document.waitForDone()  # or the layer would be removed before the new one is there
+            source.node.remove()
         document.refreshProjection()
+
+    def _scale(self, document) -> None:
+        """Bring the other layers to the print's size; a step of undo for each of Krita's own."""
+        out, ppi = self._plan.out, round(self._plan.ppi)
+        scaled, (x, y) = canvas_geometry(self._plan)
+        scales, cuts = _canvas_changes(document, self._plan)
+        if scales:
+            document.scaleImage(scaled.width, scaled.height, ppi, ppi, "Bicubic")
+            document.waitForDone()
+        if cuts:
+            document.resizeImage(-x, -y, out.width, out.height)
+            document.waitForDone()
+
+
+def _canvas_changes(document, plan: Plan) -> tuple[bool, bool]:
+    """Whether the canvas is scaled, and whether it is cut or widened after that."""
+    scaled, offset = canvas_geometry(plan)
+    ppi = round(plan.ppi)
+    scales = scaled != plan.canvas or (document.xRes(), document.yRes()) != (ppi, ppi)
+    return scales, offset != (0, 0) or scaled != plan.out
+
+
+def undo_steps(document, plan: Plan, settings: Settings) -> int:
+    """How many steps of Krita's undo take the print back; 0 when the document stays as it is."""
+    if settings.result == "new-image":
+        return 0
+    return sum(_canvas_changes(document, plan)) + 1 + (settings.result == "replace")
 
 
 def build_request(source: Source, job: LayerJob, plan: Plan, settings: Settings) -> Request:
@@ -188,20 +228,32 @@ def _empty_document(source: Source, plan: Plan, name: str):
     )
 
 
+def check_sharpen(source: Source) -> None:
+    """Whether the selection can be sharpened.
+
+    Raises:
+        BadInput: it cannot; says why.
+    """
+    if source.selection is None:
+        raise BadInput(_("Nothing is selected; select what is to be sharpened."))
+    if source.node.type() != "paintlayer":
+        raise BadInput(_("Only paint layers can be sharpened; convert the layer first."))
+    source.space.layout  # noqa: B018 - it refuses what the server cannot take
+
+
 class Sharpen:
     """Sharpen Selection for Print: a sharpened copy of the layer above it; one undo step."""
 
     def __init__(self, settings: Settings, print_long_side_mm: float, on_progress, on_end) -> None:
         self._on_end = on_end
+        self.undo_steps = 1
         self._source = source = active_source(Settings())
-        if source.selection is None:
-            raise BadInput(_("Nothing is selected; select what is to be sharpened."))
-        if source.node.type() != "paintlayer":
-            raise BadInput(_("Only paint layers can be sharpened; convert the layer first."))
+        check_sharpen(source)
         canvas = canvas_of(source.document)
         if not print_long_side_mm:
-            long_px = max(canvas.width, canvas.height)
-            print_long_side_mm = long_px * 25.4 / source.document.resolution()
+            document, wide = source.document, canvas.width >= canvas.height
+            ppi = document.xRes() if wide else document.yRes()
+            print_long_side_mm = max(canvas.width, canvas.height) * 25.4 / ppi
         options = sharpen_options(canvas, settings, print_long_side_mm)
         feather_px = options["feather_mm"] * options["ppi"] / 25.4
         self._region = self._selected_region(_SHARPEN_REACH_PX + 4 * feather_px)
@@ -231,7 +283,7 @@ class Sharpen:
 
     def _work(self, job: Job) -> client.Result:
         source, request, region = self._source, self._request, self._region
-        own = pixels.node_reader(source.node, region)
+        own = pixels.node_reader(source.node, region, own=True)  # the copy has the same masks
         mask = pixels.selection_reader(source.selection, region)
         writer = BlockWriter(job.main, self._new, region.x, region.y)
         pixel_bytes = request.layout.bytes_per_pixel

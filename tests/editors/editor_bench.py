@@ -257,7 +257,9 @@ class Bench(Screen):
         outcome = self.run(["krita", "--nosplash"], env=inside, timeout_s=timeout_s)
         if outcome.returncode == 0 and not warm.is_dir():
             part = warm.with_name(f"{warm.name}.{os.getpid()}")
-            shutil.copytree(home, part, symlinks=True, ignore=shutil.ignore_patterns("pykrita", "started"))
+            shutil.copytree(
+                home, part, symlinks=True, ignore=shutil.ignore_patterns("pykrita", "started")
+            )
             with contextlib.suppress(OSError):  # another run was first
                 part.rename(warm)
             shutil.rmtree(part, ignore_errors=True)

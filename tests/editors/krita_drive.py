@@ -19,7 +19,7 @@ try:
 except ImportError:
     from PyQt5.QtCore import QTimer
 
-_LIMIT_S = 40.0
+_LIMIT_S = float(os.environ.get("WALLPRINT_CASE_LIMIT_S", "90"))
 
 
 class Driver:
@@ -68,7 +68,9 @@ class Driver:
                 raise AssertionError(text)
             if condition is not None and not condition():
                 if time.monotonic() > until:
-                    raise TimeoutError("condition not met")
+                    raise TimeoutError(
+                        f"{condition.__qualname__} is not true, {_where(self._steps)}"
+                    )
                 QTimer.singleShot(20, lambda: self._step(condition, until))
                 return
             wait = next(self._steps)
@@ -86,6 +88,13 @@ class Driver:
     def _report(self, ok, facts, error):
         report(self._name, ok, facts, error, time.monotonic() - self._began)
         QTimer.singleShot(0, self._next_case)
+
+
+def _where(steps):
+    """The line at which a case waits."""
+    while steps.gi_yieldfrom is not None:
+        steps = steps.gi_yieldfrom
+    return f"{steps.gi_code.co_name} at line {steps.gi_frame.f_lineno}"
 
 
 def drive(cases):

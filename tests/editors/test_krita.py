@@ -6,25 +6,61 @@ import shutil
 
 import pytest
 from editor_cases import case_names
-from test_gimp_gui import photograph
 
-SCRIPT = "krita_cases.py"
+LAYERS, DIALOGS, GERMAN = "krita_cases.py", "krita_dialog_cases.py", "krita_german_cases.py"
 
 
 @pytest.fixture(scope="session")
-def session(bench):
-    photograph().save(bench.base / "photo.png", dpi=(72, 72))
-    outcome = bench.krita(SCRIPT)
-    for shot in (bench.base / "shots").glob("krita-*.png"):
-        if bench.shots != bench.base / "shots":
-            shutil.copy(shot, bench.shots / f"{bench.suite}-{shot.name}")
-    return outcome
+def started(bench):
+    """One start of Krita for each script, in the order in which tests ask for them."""
+    from PIL import Image
+    from skimage import data
+
+    Image.fromarray(data.astronaut()[20:260, 110:430]).save(bench.base / "photo.png", dpi=(72, 72))
+    outcomes = {}
+
+    def start(script, **more):
+        if script not in outcomes:
+            outcomes[script] = bench.krita(script, timeout_s=600.0, **more)
+            for shot in (bench.base / "shots").glob("krita-*.png"):
+                if bench.shots != bench.base / "shots":
+                    shutil.copy(shot, bench.shots / f"{bench.suite}-{shot.name}")
+        return outcomes[script]
+
+    return start
 
 
-@pytest.mark.parametrize("name", case_names(SCRIPT))
-def test_in_krita(session, name):
-    session.check(name)
+@pytest.fixture(scope="session")
+def german(bench, started):
+    """Krita's own way: Settings > Switch Application Language writes this file.
+
+    After the dialogs' script, whose last values it finds.
+    """
+    started(DIALOGS)
+    file = bench.base / "krita" / "config" / "klanguageoverridesrc"
+    file.write_text("[Language]\nkrita=de\n")
+    try:
+        return started(GERMAN)
+    finally:
+        file.unlink()
 
 
-def test_krita_ends_well(session):
-    assert session.returncode == 0, session.log[-2000:]
+@pytest.mark.parametrize("name", case_names(LAYERS))
+def test_in_krita(started, name):
+    started(LAYERS).check(name)
+
+
+@pytest.mark.parametrize("name", case_names(DIALOGS))
+def test_dialogs(started, name):
+    started(DIALOGS).check(name)
+
+
+@pytest.mark.parametrize("name", case_names(GERMAN))
+def test_german(german, name):
+    german.check(name)
+
+
+@pytest.mark.parametrize("script", [LAYERS, DIALOGS, GERMAN])
+def test_krita_ends_well(started, german, script):
+    outcome = started(script)
+    assert outcome.returncode == 0, outcome.log[-2000:]
