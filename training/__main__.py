@@ -1,6 +1,7 @@
 """One command for each network; `python -m training NETWORK --help` tells the rest.
 
     python -m training repair      --tiles PACK --out RUN --budget 60
+    python -m training repair-guided --tiles PACK --out RUN --budget 60
     python -m training span-robust --tiles PACK --out RUN --budget 30 --scale 4
     python -m training mssnet      --tiles PACK --out RUN --budget 25 --variant small
 
@@ -30,14 +31,14 @@ from .data import Tiles
 from .gates import Gate
 from .loop import Options, Run
 from .mssnet import MssnetRecipe
-from .repair import RepairRecipe
+from .repair import GuidedRecipe, RepairRecipe
 from .span import SpanRecipe
 
 FINISHED, NOT_GOOD_ENOUGH, GIVE_AGAIN = 0, 1, 75
 # A deblurring network that a CPU can train in hours instead of weeks.
 NARROW = (12, 8, 8)
 
-AnyRecipe = RepairRecipe | SpanRecipe | MssnetRecipe
+AnyRecipe = RepairRecipe | GuidedRecipe | SpanRecipe | MssnetRecipe
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,10 @@ def _kind(options: Any, tiles: Tiles, device: torch.device) -> Kind:
         recipe = RepairRecipe(tiles)
         shape = f"residual network at half resolution, width {recipe.width}, {recipe.blocks} blocks"
         about = "Removes JPEG blocks, ringing and noise, with a strength from 0 to 1."
+    elif options.network == "repair-guided":
+        recipe = GuidedRecipe(tiles, batch=8, folder=options.out / "pool")
+        shape = f"waifu2x upconv_7 (photo), then a network of width {recipe.width} that corrects it"
+        about = "Removes JPEG blocks, ringing and noise, with a strength from 0 to 1."
     elif options.network == "span-robust":
         recipe = SpanRecipe(tiles, scale=options.scale)
         shape = f"SPAN x{options.scale}, width 48 (arXiv 2311.12770), from the published weights"
@@ -154,7 +159,7 @@ def _device(name: str) -> torch.device:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__.split("\n")[0])
     networks = parser.add_subparsers(dest="network", required=True)
-    for name in ("repair", "span-robust", "mssnet"):
+    for name in ("repair", "repair-guided", "span-robust", "mssnet"):
         one = networks.add_parser(name)
         one.add_argument("--tiles", type=Path, required=True, help="folder of the tile pack")
         one.add_argument("--out", type=Path, required=True, help="folder of the run")

@@ -7,15 +7,18 @@ it can be used without knowing; in the others it lies between the damage and 1, 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from wallprint_server.models.networks.cleaner import BLOCKS, WIDTH, Cleaner
+from wallprint_server.models import catalog, networks, store
+from wallprint_server.models.networks.cleaner import BLOCKS, WIDTH, Cleaner, GuidedCleaner
 
 from . import jpeg, measure
 from .data import Tiles
@@ -24,6 +27,7 @@ from .gates import Gate
 from .loop import Draw
 
 EPSILON = 2e-3
+START = "waifu2x-photo-denoise3"
 QUALITIES = (10, 20, 30, 40)
 # Gain in dB of Y at those qualities: what a network trained on two CPU cores must reach.
 GAINS = (1.1, 1.2, 1.3, 1.3)
@@ -57,15 +61,13 @@ class RepairRecipe:
         return net
 
     def loss(self, call: Callable[..., Any], draw: Draw) -> Tensor:
-        """Charbonnier on the colours and on the brightness, which the eye sees most."""
+        """See `restoration_loss`."""
         bad, clean, how_bad = spoiled(
             self.tiles, draw.decide, draw.noise, self.batch, self.side, self.mix
         )
         strength = told_strength(how_bad.cpu(), draw.decide).to(bad.device)
-        difference = call(bad.contiguous(memory_format=torch.channels_last), strength) - clean
-        weights = difference.new_tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1)
-        brightness = (difference * weights).sum(1)
-        return charbonnier(difference) + charbonnier(brightness)
+        better = call(bad.contiguous(memory_format=torch.channels_last), strength)
+        return restoration_loss(better - clean)
 
     def look(self, net: nn.Module) -> dict[str, float]:
         """Gain in dB of Y on held-out tiles, by this program's own JPEG."""
@@ -106,6 +108,85 @@ def charbonnier(difference: Tensor) -> Tensor:
     return (difference.square() + EPSILON**2).sqrt().mean()
 
 
+def restoration_loss(difference: Tensor) -> Tensor:
+    """Charbonnier on the colours and on the brightness, which the eye sees most."""
+    weights = difference.new_tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1)
+    return charbonnier(difference) + charbonnier((difference * weights).sum(1))
+
+
+@dataclass
+class GuidedRecipe(RepairRecipe):
+    """A removal network that corrects waifu2x, whose weights stay; see `loop.Recipe`.
+
+    For a machine without a GPU: it begins where waifu2x is. waifu2x's answers are most of the work,
+    so a pool of batches is made once, each from its own number, and seen again, turned and
+    mirrored.
+    """
+
+    name: str = "repair-guided"
+    pool: int = 750
+    folder: Path | None = None
+
+    def build(self) -> nn.Module:
+        """waifu2x as published, and behind it a network that at first changes nothing."""
+        net = GuidedCleaner(self.width, self.blocks)
+        net.first.load_state_dict(published().state_dict())
+        net.first.requires_grad_(False)
+        for parameter in net.second.tail.parameters():
+            nn.init.zeros_(parameter)
+        return net
+
+    def entry(self, net: nn.Module) -> Callable[..., Any]:
+        """The second network; the first one's answers come from the pool."""
+        assert isinstance(net, GuidedCleaner)
+        self.first = net.first
+        return net.second
+
+    def loss(self, call: Callable[..., Any], draw: Draw) -> Tensor:
+        """As without a guide, on a batch of the pool."""
+        bad, clean, guide, how_bad = self.batch_of(draw.number % self.pool)
+        strength = told_strength(how_bad, draw.decide).to(bad.device)
+        turn, mirror = torch.randint(4, (2,), generator=draw.decide).tolist()
+        parts = (torch.rot90(x, turn, (2, 3)) for x in (bad, clean, guide))
+        bad, clean, guide = (x.flip(-1) if mirror % 2 else x for x in parts)
+        nearly = torch.channels_last
+        better = call(
+            bad.contiguous(memory_format=nearly), strength, guide.contiguous(memory_format=nearly)
+        )
+        return restoration_loss(better - clean)
+
+    def batch_of(self, number: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """One batch of the pool: damaged, clean, waifu2x's answer, severity; kept in `folder`."""
+        file = None if self.folder is None else self.folder / f"{number:05d}.safetensors"
+        device = self.tiles.pixels.device
+        if file is not None and file.is_file():
+            kept = safetensors.torch.load_file(file)
+        else:
+            decide = torch.Generator().manual_seed(number)
+            noise = torch.Generator(device).manual_seed(number)
+            bad, clean, how_bad = spoiled(
+                self.tiles, decide, noise, self.batch, self.side, self.mix
+            )
+            with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+                guide = self.first(bad.contiguous(memory_format=torch.channels_last))
+            bytes_of = {"bad": bad, "clean": clean}
+            kept = {k: (x * 255).round().byte().contiguous() for k, x in bytes_of.items()}
+            kept |= {"guide": guide.half().contiguous(), "how_bad": how_bad.float()}
+            if file is not None:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                fresh = file.with_suffix(f".{os.getpid()}")
+                safetensors.torch.save_file({k: v.cpu() for k, v in kept.items()}, fresh)
+                fresh.replace(file)
+        kept = {k: v.to(device).clone() for k, v in kept.items()}
+        bad, clean = kept["bad"].float() / 255, kept["clean"].float() / 255
+        return bad, clean, kept["guide"].float(), kept["how_bad"].cpu()
+
+
+def published() -> nn.Module:
+    """waifu2x with the published weights."""
+    return networks.load(catalog.get(START), store.load(START))
+
+
 def told_strength(how_bad: Tensor, decide: torch.Generator) -> Tensor:
     """(B,) severities -> the strengths that the network is told, 0..1."""
     count = len(how_bad)
@@ -115,7 +196,9 @@ def told_strength(how_bad: Tensor, decide: torch.Generator) -> Tensor:
     return torch.where(chance(decide, 0.5, count), torch.ones(count), told)
 
 
-def mean_gain(net: nn.Module, crops: list[Tensor], quality: int, strength: float | None) -> float:
+def mean_gain(
+    net: Callable[..., Tensor], crops: list[Tensor], quality: int, strength: float | None
+) -> float:
     """Mean gain in dB of Y; `strength` None takes the one that belongs to the quality."""
     gains = []
     strength = strength_of(quality) if strength is None else strength

@@ -2,7 +2,7 @@
 
     OUT/NAME.safetensors        float16, at most 16 MiB; NAME-1-of-2... where that is not enough
     OUT/NAME.md                 the card
-    OUT/NAME.ATTRIBUTION.tsv    source, author and licence of every picture trained on
+    OUT/ATTRIBUTION.tsv        source, author and licence of every picture trained on
 
 Knows nothing of how a network is trained.
 """
@@ -113,7 +113,7 @@ def write_card(folder: Path, facts: Facts, pack: Path, gates: Sequence[Gate]) ->
         f"{facts.precision}, seed {facts.seed}, torch {torch.__version__}.",
         f"- Command: `{facts.command}`",
         f"- Pictures: {sum(counts.values())} tiles of 512 x 512 px cut from photographs; each with "
-        f"source, author, licence and changes in `{facts.name}.ATTRIBUTION.tsv`.",
+        "source, author, licence and changes in `ATTRIBUTION.tsv`.",
         "",
         "| licence of the pictures | tiles |",
         "|---|---|",
@@ -137,5 +137,5 @@ def write_card(folder: Path, facts: Facts, pack: Path, gates: Sequence[Gate]) ->
     card = folder / f"{facts.name}.md"
     card.write_text("\n".join(lines))
     if (pack / "ATTRIBUTION.tsv").is_file():
-        shutil.copyfile(pack / "ATTRIBUTION.tsv", folder / f"{facts.name}.ATTRIBUTION.tsv")
+        shutil.copyfile(pack / "ATTRIBUTION.tsv", folder / "ATTRIBUTION.tsv")
     return card

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
 from wallprint_server.models.networks import cleaner
-from wallprint_server.models.networks.cleaner import Cleaner
+from wallprint_server.models.networks.cleaner import Cleaner, GuidedCleaner
 
 
 def picture(height: int, width: int, batch: int = 1) -> Tensor:
@@ -15,10 +17,10 @@ def picture(height: int, width: int, batch: int = 1) -> Tensor:
     return torch.rand(batch, 3, height, width, generator=generator)
 
 
-def grown(width: int = 8, blocks: int = 2) -> Cleaner:
+def grown(width: int = 8, blocks: int = 2, kind: type = Cleaner) -> Any:
     """Random weights everywhere, also where a new network has zeros."""
     torch.manual_seed(1)
-    net = Cleaner(width, blocks).eval().requires_grad_(False)
+    net = kind(width, blocks).eval().requires_grad_(False)
     for parameter in net.parameters():
         parameter += 0.1 * torch.randn(parameter.shape)
     return net
@@ -54,12 +56,30 @@ def test_strength_belongs_to_its_own_picture() -> None:
     assert not torch.allclose(net(x[:1], 0.3), net(x[:1], 0.9))
 
 
-@pytest.mark.parametrize("strength", [0.0, 0.03, 0.4, 1.0])
-def test_a_fixed_strength_is_only_other_biases(strength: float) -> None:
-    net, x, twin = grown(), picture(16, 24), Cleaner(8, 2)
+@pytest.mark.parametrize("strength", [cleaner.FADE, 0.4, 1.0])
+@pytest.mark.parametrize("kind", [Cleaner, GuidedCleaner])
+def test_a_fixed_strength_is_only_other_biases(kind: type, strength: float) -> None:
+    net, x, twin = grown(kind=kind), picture(16, 24), kind(8, 2)
     twin.load_state_dict(cleaner.at_strength(net.state_dict(), strength))
     torch.testing.assert_close(twin(x), net(x, strength))
-    torch.testing.assert_close(twin(x, 0.5), twin(x, 1.0))
+    assert torch.equal(twin(x, 0.5), twin(x, 1.0))
+
+
+def test_a_fixed_strength_cannot_fade() -> None:
+    with pytest.raises(ValueError, match="not within"):
+        cleaner.at_strength(grown().state_dict(), cleaner.FADE / 2)
+
+
+def test_guided_one_corrects_the_other_networks_answer() -> None:
+    net, x = grown(kind=GuidedCleaner), picture(16, 16)
+    assert torch.equal(net(x, 0.0), x)
+    for parameter in net.second.tail.parameters():
+        parameter.zero_()
+    torch.testing.assert_close(net(x, 0.5), net.first(x))
+    changed = grown(kind=GuidedCleaner)
+    for parameter in changed.first.parameters():
+        parameter.zero_()
+    assert not torch.allclose(changed(x, 0.5), grown(kind=GuidedCleaner)(x, 0.5))
 
 
 def test_reach_is_what_it_says() -> None:

@@ -10,12 +10,13 @@ import torch
 from PIL import Image
 
 from training import __main__ as command
-from training import result, span
+from training import repair, result, span
 from training.gates import Gate
 from wallprint_server.models.networks import mssnet_tensors
-from wallprint_server.models.networks.cleaner import Cleaner
+from wallprint_server.models.networks.cleaner import Cleaner, GuidedCleaner
 from wallprint_server.models.networks.mssnet import MSSNet
 from wallprint_server.models.networks.span import Span
+from wallprint_server.models.networks.waifu2x import Repairer
 from wallprint_testing.scenes import scene
 
 
@@ -36,7 +37,7 @@ def test_repair_in_slices(pack: Path, tmp_path: Path) -> None:
     for expected in ("2 steps", "seed 1", "CPU", "| CC0-1.0 | 6 |", "| CC-BY-4.0 | 2 |", "--slice"):
         assert expected in card
     assert "Not measured" in card
-    credits = (tmp_path / "repair.ATTRIBUTION.tsv").read_text()
+    credits = (tmp_path / "ATTRIBUTION.tsv").read_text()
     assert credits == (pack / "ATTRIBUTION.tsv").read_text()
 
 
@@ -63,6 +64,30 @@ def test_span(pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert tensors.keys() == start.keys()
     moved = max(float((tensors[key] - start[key]).abs().max()) for key in start)
     assert 0 < moved < 1e-2
+
+
+def test_guided(pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = Repairer().state_dict()
+
+    def without_files() -> Repairer:
+        net = Repairer()
+        net.load_state_dict(start)
+        return net
+
+    monkeypatch.setattr(repair, "published", without_files)
+    line = arguments(
+        "repair-guided", pack, tmp_path, "--steps", "2", "--batch", "1", "--side", "24"
+    )
+    assert command.main(line) == command.FINISHED
+    tensors = result.read_weights([tmp_path / "repair-guided.safetensors"])
+    GuidedCleaner().load_state_dict(tensors)
+    for key, value in start.items():  # waifu2x's part stays as it is
+        assert torch.equal(tensors[f"first.{key}"], value.half().float())
+    assert float(tensors["second.tail.weight"].abs().max()) > 0
+    assert sorted(p.name for p in (tmp_path / "pool").iterdir()) == [
+        "00000.safetensors",
+        "00001.safetensors",
+    ]
 
 
 def test_gates_measure_what_was_written_and_decide(pack: Path, tmp_path: Path) -> None:
