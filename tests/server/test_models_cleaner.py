@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from wallprint_server.models import catalog, networks, paths
+from wallprint_server.models.engine import Network
 from wallprint_server.models.networks import cleaner
 from wallprint_server.models.networks.cleaner import Cleaner, GuidedCleaner
+from wallprint_server.models.networks.mssnet import padded as mssnet_padded
+from wallprint_testing.networks import by_formula
+from wallprint_testing.networks import picture as photo
 
 
 def picture(height: int, width: int, batch: int = 1) -> Tensor:
@@ -120,3 +126,58 @@ def test_autocast_keeps_the_picture_in_float32() -> None:
         y = net(x)
     assert y.dtype == torch.float32
     assert torch.equal(y, x)
+
+
+GUIDED = dataclasses.replace(
+    catalog.get("waifu2x-photo-denoise3"),
+    name="guided",
+    architecture="guided",
+    multiple=cleaner.MULTIPLE,
+    reach_px=cleaner.GUIDED_REACH_PX,
+)
+
+
+def guided(strength: float, gain: float = 1.0) -> torch.nn.Module:
+    tensors = by_formula(GuidedCleaner(), gain).state_dict()
+    return networks.load(GUIDED, dict(tensors), strength).eval().requires_grad_(False)
+
+
+def test_strength_reaches_the_network_that_is_run() -> None:
+    whole = by_formula(GuidedCleaner())
+    x = photo(24, 32).float()
+    for strength in (0.2, 0.9):
+        torch.testing.assert_close(guided(strength)(x), whole(x, strength))
+    assert not torch.allclose(guided(0.2)(x), guided(0.9)(x))
+
+
+@pytest.mark.parametrize("size", [(40, 64), (21, 33), (1, 1)])
+def test_ncnn_computes_the_same(size: tuple[int, int]) -> None:
+    pytest.importorskip("ncnn")
+    module = guided(0.3)
+    path = paths.NcnnPath(GUIDED, module, 1)
+    x = mssnet_padded(photo(*size).float())
+    torch.testing.assert_close(path(x), module(x), atol=1e-4, rtol=0)
+
+
+def test_tiles_equal_the_picture_where_they_begin_at_even_places() -> None:
+    module, reach = guided(1.0, 2.5).double(), cleaner.GUIDED_REACH_PX
+    x = photo(96, 200)
+    whole = module(x)
+    tile = module(x[..., 40:160])
+    inner = slice(40 + reach, 160 - reach)
+    cut = slice(reach, 120 - reach)
+    scale = float(whole.abs().max())
+    assert float((whole[..., inner] - tile[..., cut]).abs().max()) < 1e-13 * scale
+    closer = slice(40 + reach - 4, 160 - reach)
+    cut = slice(reach - 4, 120 - reach)
+    assert float((whole[..., closer] - tile[..., cut]).abs().max()) > 1e-12 * scale
+    odd = module(x[..., 41:161])[..., reach:-reach]
+    assert float((whole[..., 41 + reach : 161 - reach] - odd).abs().max()) > 1e-6 * scale
+
+
+def test_engine_checks_large_tiles_of_cells_at_even_places() -> None:
+    """At an odd place the check would find a difference where there is none."""
+    net = Network(GUIDED, guided(1.0), torch.device("cpu"), 1)
+    net(photo(300, 302).float())
+    assert net.path != "eager"
+    assert (300, 302) in net._checked_shapes

@@ -137,12 +137,9 @@ class Network:
         small = height * width < SPOT_CHECK_RATIO * side * side or min(height, width) < side
         if self.path == "eager" or not self.spec.exact or known or small:
             return True
-        top, left, reach, s = (
-            (height - side) // 2,
-            (width - side) // 2,
-            self.spec.reach_px,
-            self.spec.scale,
-        )
+        cell, reach, s = self.spec.multiple, self.spec.reach_px, self.spec.scale
+        # A network of cells gives the same only where they begin at the same places.
+        top, left = ((length - side) // 2 // cell * cell for length in (height, width))
         expected = self._module(x[..., top : top + side, left : left + side])
         inner = slice(reach * s, (reach + SPOT_PX) * s)
         expected = expected[..., inner, inner]
@@ -186,7 +183,7 @@ class Engine:
         if threads is not None:
             torch.set_num_threads(threads)
         self.threads = torch.get_num_threads()
-        self._networks: dict[str, Network] = {}
+        self._networks: dict[tuple[str, float], Network] = {}
 
     def describe(self) -> str:
         """The device, for people."""
@@ -196,19 +193,23 @@ class Engine:
             return "Apple GPU (MPS)"
         return f"CPU, {self.threads} thread{'s' if self.threads > 1 else ''}"
 
-    def network(self, name: str) -> Network:
+    def network(self, name: str, strength: float = 1.0) -> Network:
         """A network of the catalogue or of the user.
+
+        Args:
+            name: of the network.
+            strength: for networks that have one (`networks.load`).
 
         Raises:
             BadInput: no such network (E_MODEL_NOT_FOUND).
             ServerTrouble: its files are missing or damaged (E_MODEL_LOAD).
         """
-        found = self._networks.get(name)
+        found = self._networks.get((name, strength))
         if found is None:
             spec = catalog.get(name)
-            module = networks.load(spec, store.load(name))
+            module = networks.load(spec, store.load(name), strength)
             found = Network(spec, module, self.device, self.threads)
-            self._networks[name] = found
+            self._networks[name, strength] = found
         return found
 
     def release(self) -> None:

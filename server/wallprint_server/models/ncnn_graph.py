@@ -19,6 +19,7 @@ from torch import Tensor
 
 from .catalog import NetworkSpec
 from .ncnn_format import MAGIC
+from .networks import cleaner as cleaner_net
 from .networks import rrdb as rrdb_net
 from .networks import span as span_net
 from .networks import waifu2x as waifu2x_net
@@ -173,13 +174,26 @@ def _rrdb(g: Graph, t: Tensors, _scale: int) -> None:
     conv(conv(x, "conv_hr"), "conv_last", active=False)
 
 
-def _waifu2x(g: Graph, t: Tensors, _scale: int) -> None:
+def _waifu2x(g: Graph, t: Tensors, _scale: int) -> str:
     border = waifu2x_net.BORDER_PX
     x = g.add("Padding", [INPUT], f"0={border} 1={border} 2={border} 3={border} 4=1")
     for k in range(1, len(waifu2x_net.WIDTHS)):
         x = g.conv(x, t, f"conv{k}_layer", pad=0, slope=waifu2x_net.SLOPE)
     x = g.add("Clip", [g.deconv(x, t, "conv7_layer", stride=2, pad=3)], "0=0.0 1=1.0")
-    g.add("Pooling", [x], "0=1 1=2 2=2")
+    return g.add("Pooling", [x], "0=1 1=2 2=2")
+
+
+def _guided(g: Graph, t: Tensors, _scale: int) -> None:
+    """Of tensors for one strength (`cleaner.at_strength`): it is in the biases."""
+    first = {k.removeprefix("first."): v for k, v in t.items() if k.startswith("first.")}
+    answer = _waifu2x(g, first, 1)
+    planes = g.add("Reorg", [g.add("Concat", [INPUT, answer])], "0=2")
+    h = head = g.conv(planes, t, "second.head", pad=1)
+    for b in range(sum(key.endswith("conv1.weight") for key in t)):
+        inner = g.conv(h, t, f"second.body.{b}.conv1", pad=1, slope=cleaner_net.SLOPE)
+        h = g.binary(ADD, h, g.conv(inner, t, f"second.body.{b}.conv2", pad=1))
+    change = g.conv(g.binary(ADD, h, head), t, "second.tail", pad=1)
+    g.binary(ADD, answer, g.add("PixelShuffle", [change], "0=2"))
 
 
 def _mssnet(g: Graph, t: Tensors, _scale: int) -> None:
@@ -249,10 +263,11 @@ def _mssnet(g: Graph, t: Tensors, _scale: int) -> None:
 
 MSSNET_INPUTS = ("quarter", "half", "full")
 
-WRITERS: dict[str, Callable[[Graph, Tensors, int], None]] = {
+WRITERS: dict[str, Callable[[Graph, Tensors, int], object]] = {
     "span": _span,
     "rrdb": _rrdb,
     "waifu2x": _waifu2x,
+    "guided": _guided,
     "mssnet": _mssnet,
 }
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from wallprint_protocol.errors import ServerTrouble
 
 from ..catalog import NetworkSpec
-from . import mssnet_tensors
+from . import cleaner, mssnet_tensors
+from .cleaner import Cleaner, GuidedCleaner
 from .mssnet import MSSNet
 from .rrdb import Rrdb
 from .span import Span, calmed
@@ -28,11 +29,20 @@ def build(spec: NetworkSpec) -> nn.Module:
         return Rrdb()
     if spec.architecture == "waifu2x":
         return Repairer()
+    if spec.architecture == "cleaner":
+        return Cleaner()
+    if spec.architecture == "guided":
+        return GuidedCleaner()
     raise KeyError(spec.architecture)
 
 
-def load(spec: NetworkSpec, tensors: dict[str, Tensor]) -> nn.Module:
+def load(spec: NetworkSpec, tensors: dict[str, Tensor], strength: float = 1.0) -> nn.Module:
     """The network with the given tensors (`store.load`).
+
+    Args:
+        spec: its row of the catalogue.
+        tensors: float32.
+        strength: of networks that have one, cleaner.FADE..1; others do not look at it.
 
     Raises:
         ServerTrouble: a user's network, and spandrel is not there (E_MODEL_LOAD).
@@ -49,6 +59,8 @@ def load(spec: NetworkSpec, tensors: dict[str, Tensor]) -> nn.Module:
         return deblurrer
     with torch.device("meta"):  # no random weights that are thrown away at once
         module = build(spec)
+    if spec.architecture in ("cleaner", "guided"):
+        tensors = cleaner.at_strength(tensors, strength)
     if spec.contrast != 1.0:
         tensors = calmed(tensors, spec.contrast)
     module.load_state_dict(tensors, assign=True)

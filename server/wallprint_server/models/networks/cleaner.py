@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .waifu2x import Repairer
+from .waifu2x import BORDER_PX, Repairer
 
 MULTIPLE = 2
 WIDTH, BLOCKS = 48, 6
@@ -35,6 +35,10 @@ FADE = 1 / 16
 def reach_px(blocks: int = BLOCKS) -> int:
     """Pixels of the input around a pixel on which its result depends (with the 2x2 cells)."""
     return 2 * (2 * blocks + 2) + 1
+
+
+# Of the guided network: waifu2x's own border comes before.
+GUIDED_REACH_PX = reach_px() + BORDER_PX
 
 
 def _conv(n_in: int, n_out: int) -> nn.Conv2d:
