@@ -243,12 +243,13 @@ def test_set5(scale: int, psnr_db: float, faithful: Callable[[str], Network]) ->
     assert total == pytest.approx(psnr_db, abs=0.02)
 
 
-def test_hard_edges_do_not_run_away(faithful: Callable[[str], Network]) -> None:
+@pytest.mark.parametrize("name", ["span-x2", "span-robust-x2", "span-robust-x4"])
+def test_hard_edges_do_not_run_away(faithful: Callable[[str], Network], name: str) -> None:
     """Black on white and opposite colours; the published x2 weights gave -36 to +41 here."""
     rows, columns = torch.arange(96).view(-1, 1), torch.arange(96)
     stripes = ((rows * 3 + columns * 5) // 160 % 2).float()
     halves = (columns >= 48).float().expand(96, 96)
     for planes in ([stripes] * 3, [halves, 1 - halves, 1 - halves]):
-        y = faithful("span-x2")(torch.stack(planes)[None].contiguous())
+        y = faithful(name)(torch.stack(planes)[None].contiguous())
         assert y.min() > -1
         assert y.max() < 2

@@ -200,6 +200,20 @@ def test_weights_in_our_own_package_need_only_a_row(
         store.load("own-x2")
 
 
+@pytest.mark.parametrize("scale", [2, 4])
+def test_robust_twins_come_with_the_package(scale: int) -> None:
+    """Of the same kind, not the default, and other weights than the published ones."""
+    plain = catalog.get(f"span-x{scale}")
+    twin = catalog.robust_twin(plain)
+    assert (twin.name, twin.scale, twin.style) == (f"span-robust-x{scale}", scale, plain.style)
+    assert twin not in catalog.enlargers("faithful")
+    assert dict((spec.name, state) for spec, state in store.installed())[twin.name] == store.READY
+    loaded = store.load(twin.name)
+    assert loaded["conv_1.weight"].shape == (48, 3, 3, 3)
+    enhanced = catalog.get("realesrgan-x4plus")
+    assert catalog.robust_twin(enhanced) is enhanced
+
+
 def test_a_read_only_folder_is_one_sentence(spec: NetworkSpec, data: Path) -> None:
     (data / "models").write_text("a file where the folder should be")
     with pytest.raises(ServerTrouble, match="set WALLPRINT_DATA_DIR"):
@@ -229,5 +243,9 @@ def test_every_row_has_its_notice_and_checksums() -> None:
         text = (folder / spec.notice).read_text()
         assert spec.source in text
         assert spec.package.version in text
+        if spec.package.distribution == "wallprint":  # a card, and the credits of the pictures
+            weights = Path(catalog.__file__).parent / "weights"
+            assert spec.licence in (weights / f"{spec.name}.md").read_text()
+            assert "CC-BY-4.0" in (weights / "ATTRIBUTION.tsv").read_text()
         assert all(len(bytes.fromhex(file.sha256)) == 32 for file in spec.files)
     assert len({spec.name for spec in catalog.SPECS}) == len(catalog.SPECS)

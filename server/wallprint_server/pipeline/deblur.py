@@ -1,23 +1,217 @@
-"""Removing blur at source resolution: where the deblurring network takes its place in the chain.
+"""Removing blur at source resolution, before enlarging; afterwards it would cost scale^2 more.
 
-No such network is in the catalogue yet. `auto` therefore leaves blur as it is (the report says
-`deblur: 0`); an amount that was asked for is refused instead of being ignored.
+MSSNet looks 128 px and farther, so its tiles have a grid of their own, which does not depend on the
+tiles of the print. They are computed when the print's tiles first ask for them, and kept while a
+later one may. Knows nothing of files, print sizes or of how much is needed (`blur.py`).
+
+References:
+    Kim, Lee and Cho, MSSNet, ECCV 2022 workshops, arXiv 2202.09652.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
 from wallprint_protocol.errors import BadInput
+from wallprint_protocol.print_size import Size
+
+from ..imaging.local import local_max
+from ..models import catalog
+from ..models.catalog import NetworkSpec
+from ..models.engine import Network
+from .enlarge import chroma_gate
+from .guard import plausible
+
+Range = tuple[int, int]
+# Where the source varies by less within FLAT_REACH_PX there is no edge to sharpen, only the
+# network's own faint pattern: levels of 255.
+FLAT_LOW, FLAT_HIGH = 0.25 / 255, 1.0 / 255
+FLAT_REACH_PX = 16
+LEAST_CORE_PX = 32
 
 
-def check(amount: int | None) -> None:
-    """Refuse what cannot be done: a deblurring of `amount` (0..100, None = automatic).
+def network_for(amount: int | None) -> NetworkSpec | None:
+    """The network that deblurs, or None when there is none and none was asked for.
+
+    Args:
+        amount: 0..100, None = automatic.
 
     Raises:
-        BadInput: an amount above 0 was asked for.
+        BadInput: an amount above 0 was asked for, and there is no network (E_MODEL_NOT_FOUND).
     """
-    if amount:
+    spec = catalog.deblurrer() if amount != 0 else None
+    if spec is None and amount:
         raise BadInput(
-            f"Deblurring by {amount} was asked for, but no deblurring network is installed; "
-            "use --deblur auto or 0.",
+            f"Deblurring by {amount} was asked for, but no deblurring network is installed; use "
+            "--deblur auto or 0, or add a published checkpoint with "
+            "`wallprint models add mssnet-gopro FILE`.",
             code="E_MODEL_NOT_FOUND",
         )
+    return spec
+
+
+def window_for(spec: NetworkSpec, memory_bytes: int, device_px: int = 0) -> int:
+    """Side of the network's tiles: as large as memory and the row allow, its border being wide.
+
+    Args:
+        spec: the network.
+        memory_bytes: what a tile may use.
+        device_px: larger than the row's own size, on a GPU.
+    """
+    fitting = int((memory_bytes / spec.bytes_per_px) ** 0.5)
+    least = 2 * border_of(spec) + LEAST_CORE_PX
+    side = max(least, min(max(spec.window_px, device_px), fitting))
+    return side // spec.multiple * spec.multiple
+
+
+def border_of(spec: NetworkSpec) -> int:
+    """Border that a tile discards, a multiple of what the network's sides must be."""
+    return -(-spec.reach_px // spec.multiple) * spec.multiple
+
+
+class Deblurring:
+    """The source without blur.
+
+    Args:
+        size: of the source.
+        clean: columns, rows -> (1, C, h, w) float32 planes of that part of the source, C = 1, 3 or
+            4, everything before this stage done.
+        network: MSSNet, as the engine gives it.
+        amount: share of the change that is added, 1..100.
+        window_px: side of a tile; see `window_for`.
+        between: called between the network's stages; what it raises ends the work.
+        on_redone: called when a tile was computed again in float32.
+    """
+
+    def __init__(
+        self,
+        size: Size,
+        clean: Callable[[Range, Range], Tensor],
+        network: Network,
+        amount: int,
+        *,
+        window_px: int,
+        between: Callable[[], None],
+        on_redone: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._size, self._clean, self._network = size, clean, network
+        self._share = amount / 100
+        self._between, self._on_redone = between, on_redone
+        self._multiple = network.spec.multiple
+        self._border = border_of(network.spec)
+        self._core = max(LEAST_CORE_PX, window_px - 2 * self._border)
+        self._core -= self._core % self._multiple
+        self._kept: dict[tuple[int, int], Tensor] = {}
+        self.tiles = 0  # computed so far
+
+    def planes(self, xs: Range, ys: Range) -> Tensor:
+        """(1, C, h, w): source columns `xs` and rows `ys`, deblurred.
+
+        Rows above `ys` are forgotten: the print's tiles come from top to bottom.
+
+        Raises:
+            torch.OutOfMemoryError: not even a small tile fits.
+        """
+        while True:
+            try:
+                return self._clean(xs, ys) + self._change(xs, ys)
+            except torch.OutOfMemoryError:
+                if self._core <= LEAST_CORE_PX:
+                    raise
+            # Not in the handler, whose traceback keeps the tensors alive.
+            self._core = max(LEAST_CORE_PX, self._core // 2 // self._multiple * self._multiple)
+            self._kept.clear()
+
+    def _change(self, xs: Range, ys: Range) -> Tensor:
+        """(1, C, h, w): what is added to that part of the source."""
+        core = self._core
+        for key in [key for key in self._kept if (key[0] + 1) * core <= ys[0]]:
+            del self._kept[key]
+        rows = range(ys[0] // core, -(-ys[1] // core))
+        columns = range(xs[0] // core, -(-xs[1] // core))
+        joined = torch.cat(
+            [torch.cat([self._tile(row, column) for column in columns], 3) for row in rows], 2
+        )
+        left, top = xs[0] - columns[0] * core, ys[0] - rows[0] * core
+        return joined[..., top : top + ys[1] - ys[0], left : left + xs[1] - xs[0]]
+
+    def _tile(self, row: int, column: int) -> Tensor:
+        key = (row, column)
+        if key not in self._kept:
+            self._kept[key] = self._compute(row, column)
+            self.tiles += 1
+        return self._kept[key]
+
+    def _compute(self, row: int, column: int) -> Tensor:
+        """(1, C, h, w): the change of one core, as much of it as lies in the picture."""
+        (x0, x1, left, right), (y0, y1, top, bottom) = (
+            self._cut(n, length)
+            for n, length in ((column, self._size.width), (row, self._size.height))
+        )
+        real = self._clean((x0, min(x1, self._size.width)), (y0, min(y1, self._size.height)))
+        # The whole picture grows right and bottom to whole multiples, and each tile sees the same.
+        mode = "reflect" if self._reflects() else "replicate"
+        window = F.pad(real, (0, x1 - x0 - real.shape[3], 0, y1 - y0 - real.shape[2]), mode=mode)
+        if window.shape[1] == 4:  # inks: CMY together, K as a grey picture of its own
+            parts = (window[:, :3], window[:, 3:])
+            change = torch.cat([self._answer(part, x0, y0) for part in parts], 1)
+        else:
+            change = self._answer(window, x0, y0)
+        return (self._share * change)[..., top:bottom, left:right].clone()
+
+    def _cut(self, number: int, length: int) -> tuple[int, int, int, int]:
+        """One axis: window [start, stop) in the padded picture, core [a, b) within the window."""
+        padded = self._padded(length)
+        core = (number * self._core, min((number + 1) * self._core, length))
+        start = max(0, core[0] - self._border)
+        stop = min(padded, (number + 1) * self._core + self._border)
+        return start, stop, core[0] - start, core[1] - start
+
+    def _padded(self, length: int) -> int:
+        return -(-length // self._multiple) * self._multiple
+
+    def _reflects(self) -> bool:
+        sides = (self._size.width, self._size.height)
+        return all(self._padded(side) - side < side for side in sides)
+
+    def _answer(self, window: Tensor, x0: int, y0: int) -> Tensor:
+        """What the network changes of a (1, C, h, w) window, C = 1 or 3, where there are edges."""
+        inside = window.clamp(0.0, 1.0)
+        grey = inside.shape[1] == 1
+        x = inside.expand(-1, 3, -1, -1).contiguous() if grey else inside
+        b2 = self._half(x, x0, y0)
+        y = self._network(x, b2, self._between)
+        if not plausible(x, y):
+            self._on_redone()
+            y = self._network.eager(x, b2, self._between)
+            if not plausible(x, y):
+                y = x  # nothing is better than a black spot
+        change = (y.mean(1, keepdim=True) if grey else y) - inside
+        if not grey:
+            mean = change.mean(1, keepdim=True)
+            change = mean + (change - mean) * chroma_gate(inside)
+        spread = local_max(inside, FLAT_REACH_PX) + local_max(-inside, FLAT_REACH_PX)
+        lively = (spread.amax(1, keepdim=True) - FLAT_LOW) / (FLAT_HIGH - FLAT_LOW)
+        return change * lively.clamp_(0.0, 1.0)
+
+    def _half(self, x: Tensor, x0: int, y0: int) -> Tensor:
+        """What the whole padded picture's half-size input has for a window at (x0, y0).
+
+        Of n pixels, corner on corner, sample i of n / 2 lies at i (n - 1) / (n / 2 - 1), which is
+        2 i + i / (n / 2 - 1): always between pixels 2 i and 2 i + 1, closer to the second the
+        farther to the right. So a tile has all that its samples need.
+        """
+        for dim, origin, length in ((3, x0, self._size.width), (2, y0, self._size.height)):
+            half = self._padded(length) // 2
+            count = x.shape[dim] // 2
+            index = torch.arange(count, dtype=torch.float64) + origin // 2
+            share = (index / (half - 1)).to(x)
+            share = share.view(-1, 1) if dim == 2 else share
+            even = x[..., 0::2, :] if dim == 2 else x[..., 0::2]
+            odd = x[..., 1::2, :] if dim == 2 else x[..., 1::2]
+            x = torch.lerp(even, odd, share)
+        return x

@@ -8,12 +8,9 @@ scale and no whole result ever exists in memory. Knows nothing of sockets or pro
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from math import ceil, floor
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,16 +24,25 @@ from ..imaging.color import fill_hidden
 from ..imaging.convert import Planes, mask_to_plane, to_bytes, to_planes
 from ..imaging.local import gaussian_blur, local_max
 from ..imaging.mosaic import Mosaic, fade_in
-from ..imaging.reach import INK_REACH_PX, KERNEL_LOBES, gaussian_reach
+from ..imaging.reach import (
+    FILL_REACH_PX,
+    INK_REACH_PX,
+    KERNEL_LOBES,
+    REPAIR_SIGMA_PX,
+    gaussian_reach,
+)
 from ..imaging.tiles import Axis, order
+from ..models.catalog import NetworkSpec
 from ..models.engine import Engine
 from ..raster import Raster
 from . import deblur
+from .blur import Blur, estimate_blur
 from .edges import MirroredMargins
 from .enlarge import Apply, anchored
 from .guard import guarded
-from .plan import MIN_TILE_PX, Plan, make_plan
+from .plan import MIN_TILE_PX, make_plan
 from .repair import Blocking, Luma, estimate_blocking, repair
+from .report import Report
 from .resample import resample_axis
 from .sharpen import LUMA, sharpen
 
@@ -50,65 +56,6 @@ GPU_SHARE = 0.6
 INK_TOLERANCE = 1.01
 # A feather wider than twice this sigma is computed on a coarser grid, where it has about this one.
 FEATHER_SIGMA_PX = 8.0
-
-
-@dataclass
-class Report:
-    """What was done; grows while the job runs.
-
-    Attributes:
-        plan: the plan.
-        device: name of the device.
-        blocking: measured JPEG grid, when repair was automatic.
-        repair_amount: 0..100, as used.
-        networks: sha256 of the weights by network name.
-        seconds: time by stage.
-        redone: tiles computed again in float32.
-        calmed: tiles with pixels at which a network ran away.
-        halved: how often a tile was cut because memory ran out.
-        notes: sentences for the user.
-    """
-
-    plan: Plan
-    device: str
-    blocking: Blocking | None
-    repair_amount: int
-    networks: dict[str, str] = field(default_factory=dict)
-    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    redone: int = 0
-    calmed: int = 0
-    halved: int = 0
-    notes: list[str] = field(default_factory=list)
-
-    def to_map(self) -> dict[str, Any]:
-        """Plain values, for messages and JSON."""
-        how = self.plan.sharpening
-        return {
-            "device": self.device,
-            "ladder": [spec.name for spec in self.plan.ladder],
-            "network_scale": self.plan.scale,
-            "networks": dict(self.networks),
-            "repair": self.repair_amount,
-            "deblur": 0,
-            "jpeg_step": round(self.blocking.step, 3) if self.blocking else None,
-            "sharpening": None
-            if how is None
-            else {
-                "medium": how.medium,
-                "sigma_px": round(how.sigma_px, 4),
-                "amount": round(how.amount, 4),
-                "halo_px": round(how.halo_px, 3),
-                "overshoot": round(how.overshoot, 4),
-            },
-            "tiles": self.plan.tiles,
-            "tile_px": list(self.plan.window_px),
-            "border_px": round(self.plan.reach_px, 2),
-            "blend_px": self.plan.blend_px,
-            "redone_tiles": self.redone,
-            "calmed_tiles": self.calmed,
-            "halved_tiles": self.halved,
-            "seconds": {stage: round(s, 3) for stage, s in self.seconds.items()},
-        }
 
 
 def enhance(
@@ -159,16 +106,16 @@ class _Job:
     ) -> None:
         self.request, self.source, self.selection, self.result = request, source, selection, result
         self.engine, self.on_progress, self.should_cancel = engine, on_progress, should_cancel
-        deblur.check(request.options.deblur)
         amount, blocking = self._repair_amount()
+        deblur, blur = self._deblur_amount()
         self.plan = make_plan(
             request,
             repair_amount=amount,
             memory_bytes=_memory_budget(engine.device),
+            deblur=deblur,
             tile_px=0 if engine.device.type == "cpu" else GPU_TILE_PX,
         )
-        self.report = Report(self.plan, engine.describe(), blocking, amount)
-        self.pieces = 1  # parts into which a tile is cut since memory ran out
+        self.report = Report(self.plan, engine.describe(), blocking, amount, blur)
 
     def run(self) -> Report:
         plan, rect = self.plan, self.request.rect
@@ -176,13 +123,13 @@ class _Job:
         with self._timed("load"):
             self.repair_net = self._network(plan.repair[0].name) if plan.repair else None
             self.ladder = [(self._network(spec.name), spec) for spec in plan.ladder]
+            self.deblurring = self._deblurring()
         self._fill_padding()
         mosaic = Mosaic(plan.columns, plan.rows, plan.blend_px)
         margins = MirroredMargins(self.result, self.request.options.mirror)
         rows_done = margins.extend(rect.y)
         for done, (row, column) in enumerate(order(plan.columns, plan.rows)):
-            if self.should_cancel():
-                raise Cancelled
+            self._stop_if_cancelled()
             tile = self._tile(plan.columns[column].out, plan.rows[row].out)
             with self._timed("write"):
                 x, y, pixels = mosaic.put(row, column, tile)
@@ -192,7 +139,7 @@ class _Job:
             if done == plan.tiles - 1:
                 rows_done = margins.extend(self.request.out.height)
             self.on_progress("run", done + 1, plan.tiles, rows_done)
-        self._add_notes()
+        self.report.add_notes(self.request.options.ppi)
         return self.report
 
     # One tile ---------------------------------------------------------------------------------
@@ -204,7 +151,7 @@ class _Job:
         """
         while True:
             try:
-                return self._in_pieces(xs, ys, self.pieces)
+                return self._in_pieces(xs, ys, self.report.pieces)
             except torch.OutOfMemoryError:
                 pass  # not here: while the error is handled, its traceback keeps the tensors alive
             self._halve(xs, ys)
@@ -212,8 +159,7 @@ class _Job:
     def _in_pieces(self, xs: tuple[int, int], ys: tuple[int, int], pieces: int) -> Tensor:
         if pieces == 1:
             return self._render(xs, ys)
-        if self.should_cancel():
-            raise Cancelled
+        self._stop_if_cancelled()
         across = xs[1] - xs[0] >= ys[1] - ys[0]
         start, stop = xs if across else ys
         middle = (start + stop) // 2
@@ -231,10 +177,10 @@ class _Job:
     def _halve(self, xs: tuple[int, int], ys: tuple[int, int]) -> None:
         if self.engine.device.type == "cuda":
             torch.cuda.empty_cache()
-        self.pieces *= 2
+        self.report.pieces *= 2
         self.report.halved += 1
         step_x, step_y = (axis.step for axis in self.plan.axes)
-        area = (xs[1] - xs[0]) * step_x * (ys[1] - ys[0]) * step_y / self.pieces
+        area = (xs[1] - xs[0]) * step_x * (ys[1] - ys[0]) * step_y / self.report.pieces
         if area < (MIN_TILE_PX / 2) ** 2:
             raise OutOfResources(
                 f"Memory of {self.engine.describe()} does not suffice even for a tile of "
@@ -260,7 +206,9 @@ class _Job:
         mask = self._mask(xs, ys)
         cut = (slice(None), slice(None), _within(wide_y, ys), _within(wide_x, xs))
         if mask is None or bool(mask.any()):
-            colour = self._enlarged(visible, src_x, src_y, wide_x, wide_y)
+            colour = self._enlarged(
+                self._restored(visible, src_x, src_y), src_x, src_y, wide_x, wide_y
+            )
             with self._timed("sharpen"):
                 colour = sharpen(colour, how)[cut] if how else colour[cut]
         if mask is not None:
@@ -289,10 +237,7 @@ class _Job:
         xs: tuple[int, int],
         ys: tuple[int, int],
     ) -> Tensor:
-        """Repair, (deblur), enlarge, resample: source planes to result planes."""
-        if self.repair_net is not None and self.plan.repair is not None:
-            with self._timed("repair"):
-                x = repair(x, self.repair_net, self.plan.repair[1])
+        """Enlarge and resample: source planes to result planes."""
         grid = 1
         with self._timed("enlarge"):
             for (network, spec), reach in zip(self.ladder, self.plan.reaches, strict=False):
@@ -305,6 +250,19 @@ class _Job:
                 )
         with self._timed("resample"):
             return self._resample(x, grid, src_x, src_y, xs, ys)
+
+    def _restored(self, x: Tensor, xs: tuple[int, int], ys: tuple[int, int]) -> Tensor:
+        """Repair, deblur: the visible source planes of columns `xs` and rows `ys`."""
+        if self.deblurring is not None:
+            with self._timed("deblur"):
+                return self.deblurring.planes(xs, ys)
+        with self._timed("repair"):
+            return self._repaired(x)
+
+    def _repaired(self, x: Tensor) -> Tensor:
+        if self.repair_net is None or self.plan.repair is None:
+            return x
+        return repair(x, self.repair_net, self.plan.repair[1])
 
     def _needed(
         self,
@@ -370,6 +328,24 @@ class _Job:
         """Window of the source (columns xs, rows ys) as planes."""
         rect = _rect(xs, ys)
         return to_planes(self.source.read(rect), rect.size, self.request.layout, self.engine.device)
+
+    def _clean(self, xs: tuple[int, int], ys: tuple[int, int]) -> Tensor:
+        """Visible colours of a window of the source after the repair, for the deblurring."""
+        margin = FILL_REACH_PX if self.request.layout.has_alpha else 0
+        if self.plan.repair is not None:
+            margin += self.plan.repair[0].reach_px + gaussian_reach(REPAIR_SIGMA_PX)
+        wide_x, wide_y = (
+            (max(0, a - margin), min(length, b + margin))
+            for (a, b), length in (
+                (xs, self.request.source.width),
+                (ys, self.request.source.height),
+            )
+        )
+        planes = self._read(wide_x, wide_y)
+        visible = planes.colour
+        if planes.alpha is not None:
+            visible = fill_hidden(planes.colour, planes.alpha)
+        return self._repaired(visible)[..., _within(wide_y, ys), _within(wide_x, xs)]
 
     def _mask(self, xs: tuple[int, int], ys: tuple[int, int]) -> Tensor | None:
         """(1, 1, h, w) feathered selection in [0, 1] of result columns and rows, or None."""
@@ -453,6 +429,39 @@ class _Job:
         blocking = estimate_blocking(self.request.source, self._luma)
         return blocking.amount, blocking
 
+    def _deblur_amount(self) -> tuple[tuple[NetworkSpec, int] | None, Blur | None]:
+        wanted = self.request.options.deblur
+        spec = deblur.network_for(wanted)
+        if wanted is not None:
+            return (spec, wanted) if spec and wanted else None, None
+        blur = estimate_blur(self.request.source, self._luma)
+        return (spec, blur.amount) if spec and blur.amount else None, blur
+
+    def _deblurring(self) -> deblur.Deblurring | None:
+        """The deblurring stage, when there is to be one."""
+        if self.plan.deblur is None:
+            return None
+        spec, amount = self.plan.deblur
+        network = self.engine.network(spec.name)
+        self.report.networks[spec.name] = network.sha256
+        device = self.engine.device
+        window_px = deblur.window_for(
+            spec, _memory_budget(device), 0 if device.type == "cpu" else GPU_TILE_PX
+        )
+        return deblur.Deblurring(
+            self.request.source,
+            self._clean,
+            network,
+            amount,
+            window_px=window_px,
+            between=self._stop_if_cancelled,
+            on_redone=lambda: self._count("redone"),
+        )
+
+    def _stop_if_cancelled(self) -> None:
+        if self.should_cancel():
+            raise Cancelled
+
     def _luma(self, rect: Rect) -> Luma:
         """Rectangle of the source on white as luma in levels of 255; for grey and inks too."""
         planes = to_planes(
@@ -469,28 +478,10 @@ class _Job:
     def _network(self, name: str) -> Apply:
         network = self.engine.network(name)
         self.report.networks[name] = network.sha256
+        return guarded(network, self._count)
 
-        def count(event: str) -> None:
-            setattr(self.report, event, getattr(self.report, event) + 1)
-
-        return guarded(network, count)
-
-    def _add_notes(self) -> None:
-        report = self.report
-        if report.repair_amount and report.blocking is not None:
-            report.notes.append(
-                f"JPEG blocks of {report.blocking.step:.1f} levels were found and removed "
-                f"(repair {report.repair_amount})."
-            )
-        if report.redone:
-            report.notes.append(f"{report.redone} tile(s) were computed again in float32.")
-        if report.calmed:
-            report.notes.append(
-                f"In {report.calmed} tile(s) a network could not cope with extreme colours; "
-                "such pixels were enlarged plainly."
-            )
-        if report.halved:
-            report.notes.append(f"Memory ran short: tiles were cut into {self.pieces} pieces each.")
+    def _count(self, event: str) -> None:
+        setattr(self.report, event, getattr(self.report, event) + 1)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

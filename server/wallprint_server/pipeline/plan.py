@@ -45,6 +45,7 @@ class Plan:
     Attributes:
         ladder: enlarging networks in order; empty when the print is not larger than the source.
         repair: network and its share, or None.
+        deblur: network and amount (1..100), or None.
         sharpening: output sharpening, or None.
         axes: (x, y) mapping from the source to the picture's part of the result.
         columns, rows: spans of the tiles.
@@ -56,6 +57,7 @@ class Plan:
 
     ladder: tuple[NetworkSpec, ...]
     repair: tuple[NetworkSpec, float] | None
+    deblur: tuple[NetworkSpec, int] | None
     sharpening: OutputSharpening | None
     axes: tuple[Axis, Axis]
     columns: list[Span]
@@ -201,13 +203,22 @@ def tile_cost(
     return TileCost(tuple(stages), reach, 4 * channels * FINAL_COPIES / step**2)
 
 
-def make_plan(request: Request, *, repair_amount: int, memory_bytes: int, tile_px: int = 0) -> Plan:
+def make_plan(
+    request: Request,
+    *,
+    repair_amount: int,
+    memory_bytes: int,
+    deblur: tuple[NetworkSpec, int] | None = None,
+    tile_px: int = 0,
+) -> Plan:
     """Decide stages, networks and tiles.
 
     Args:
         request: the job, checked.
         repair_amount: 0..100, automatic already resolved.
         memory_bytes: what a tile may use.
+        deblur: network and amount, automatic already resolved; it has tiles of its own, which take
+            the repair along, so that this plan's need no border for either.
         tile_px: preferred side of a source window, 0 for the one that the networks run best
             with on a CPU; memory comes first, and the request's own wish before both.
 
@@ -222,7 +233,7 @@ def make_plan(request: Request, *, repair_amount: int, memory_bytes: int, tile_p
     if repair_amount:
         level, blend = level_and_blend(repair_amount)
         repair = (catalog.get(f"waifu2x-photo-denoise{level}"), blend)
-    before = [repair[0]] if repair else []
+    before = [repair[0]] if repair and not deblur else []
     distance = options.distance_mm or viewing_distance_mm(
         px_to_mm(out.width, options.ppi), px_to_mm(out.height, options.ppi)
     )
@@ -249,6 +260,7 @@ def make_plan(request: Request, *, repair_amount: int, memory_bytes: int, tile_p
     return Plan(
         ladder=ladder,
         repair=repair,
+        deblur=deblur,
         sharpening=sharpening,
         axes=(x_axis, y_axis),
         columns=columns,

@@ -1,0 +1,103 @@
+"""What was done to a picture: plain values for messages and JSON, sentences for people."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from .blur import Blur
+from .plan import Plan
+from .repair import Blocking
+
+
+@dataclass
+class Report:
+    """What was done; grows while the job runs.
+
+    Attributes:
+        plan: the plan.
+        device: name of the device.
+        blocking: measured JPEG grid, when repair was automatic.
+        blur: measured blur, when deblurring was automatic.
+        repair_amount: 0..100, as used.
+        networks: sha256 of the weights by network name.
+        seconds: time by stage.
+        redone: tiles computed again in float32.
+        calmed: tiles with pixels at which a network ran away.
+        halved: how often a tile was cut because memory ran out.
+        pieces: into which each tile is cut since then.
+        notes: sentences for the user.
+    """
+
+    plan: Plan
+    device: str
+    blocking: Blocking | None
+    repair_amount: int
+    blur: Blur | None = None
+    networks: dict[str, str] = field(default_factory=dict)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    redone: int = 0
+    calmed: int = 0
+    halved: int = 0
+    pieces: int = 1
+    notes: list[str] = field(default_factory=list)
+
+    def to_map(self) -> dict[str, Any]:
+        """Plain values, for messages and JSON."""
+        how = self.plan.sharpening
+        return {
+            "device": self.device,
+            "ladder": [spec.name for spec in self.plan.ladder],
+            "network_scale": self.plan.scale,
+            "networks": dict(self.networks),
+            "repair": self.repair_amount,
+            "deblur": self.plan.deblur[1] if self.plan.deblur else 0,
+            "blur_px": round(self.blur.width_px, 2) if self.blur else None,
+            "jpeg_step": round(self.blocking.step, 3) if self.blocking else None,
+            "sharpening": None
+            if how is None
+            else {
+                "medium": how.medium,
+                "sigma_px": round(how.sigma_px, 4),
+                "amount": round(how.amount, 4),
+                "halo_px": round(how.halo_px, 3),
+                "overshoot": round(how.overshoot, 4),
+            },
+            "tiles": self.plan.tiles,
+            "tile_px": list(self.plan.window_px),
+            "border_px": round(self.plan.reach_px, 2),
+            "blend_px": self.plan.blend_px,
+            "redone_tiles": self.redone,
+            "calmed_tiles": self.calmed,
+            "halved_tiles": self.halved,
+            "seconds": {stage: round(s, 3) for stage, s in self.seconds.items()},
+        }
+
+    def add_notes(self, ppi: float) -> None:
+        """Put into sentences what the user should know; `ppi` of the print."""
+        if self.repair_amount and self.blocking is not None:
+            self.notes.append(
+                f"JPEG blocks of {self.blocking.step:.1f} levels were found and removed "
+                f"(repair {self.repair_amount})."
+            )
+        if self.blur is not None and self.blur.amount:
+            self.notes.append(self._blur_note(self.blur, ppi))
+        if self.redone:
+            self.notes.append(f"{self.redone} tile(s) were computed again in float32.")
+        if self.calmed:
+            self.notes.append(
+                f"In {self.calmed} tile(s) a network could not cope with extreme colours; "
+                "such pixels were enlarged plainly."
+            )
+        if self.halved:
+            self.notes.append(f"Memory ran short: tiles were cut into {self.pieces} pieces each.")
+
+    def _blur_note(self, blur: Blur, ppi: float) -> str:
+        """How much blur there was, in the picture and on the wall, and what was done about it."""
+        step = max(axis.step for axis in self.plan.axes)
+        wall_mm = blur.width_px / step * 25.4 / ppi
+        found = f"Blur of {blur.width_px:.1f} px was found, {wall_mm:.1f} mm on the wall"
+        if self.plan.deblur is None:
+            return f"{found}; it stays, as no deblurring network is installed."
+        return f"{found}, and removed (deblur {self.plan.deblur[1]})."
