@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from math import pi
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,41 @@ class Tiles:
         height, width = self.pixels.shape[-2:]
         top, left = (height - side) // 2, (width - side) // 2
         return self.pixels[self.held, :, top : top + side, left : left + side].float() / 255
+
+
+def drawn(generator: torch.Generator, count: int, side: int) -> Tensor:
+    """Pieces that no photograph has: hard edges and stripes in the strongest colours.
+
+    A network that has never met them may answer with values far beyond black and white.
+
+    Args:
+        generator: on the CPU.
+        count: B.
+        side: of each piece, px.
+
+    Returns:
+        (B, 3, side, side) float32 in [0, 1], on the CPU, edges one pixel soft.
+    """
+
+    def uniform(low: float, high: float) -> Tensor:
+        drawn = torch.rand(count, 1, 1, generator=generator)
+        return low + (high - low) * drawn
+
+    rows, columns = torch.arange(side).view(1, -1, 1).float(), torch.arange(side).view(1, 1, -1)
+    masks = []
+    for _ in range(2):
+        angle = uniform(0.0, 2 * pi)
+        # Upright and level edges are the most frequent ones in screens and in print.
+        angle = torch.where(uniform(0, 1) < 0.4, (angle / (pi / 2)).round() * (pi / 2), angle)
+        across = rows * angle.sin() + columns * angle.cos()
+        period = side / 2 ** uniform(-1.0, 5.0)
+        wave = ((across / period + uniform(0, 1)) % 1.0 - 0.5).abs() - 0.25
+        masks.append((wave * period + 0.5).clamp(0, 1).unsqueeze(1))
+    colours = torch.rand(count, 3, 3, 1, 1, generator=generator)
+    pure = torch.rand(count, 3, 1, 1, 1, generator=generator) < 0.7
+    colours = torch.where(pure, colours.round(), colours)
+    first, second, third = colours.unbind(1)
+    return torch.lerp(torch.lerp(first, second, masks[0]), third, masks[1] * 0.5 * pure[:, 2])
 
 
 def licences(folder: Path) -> dict[str, int]:

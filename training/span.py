@@ -19,13 +19,14 @@ from torch.nn import functional as F
 from wallprint_server.models import catalog, networks, store
 
 from . import jpeg, measure
-from .data import Tiles
+from .data import Tiles, drawn
 from .degrade import Mix, spoil
 from .gates import Gate
 from .loop import Draw
 from .repair import charbonnier
 
 GATE_QUALITY = 60
+RUNAWAY = 0.9
 # Set14: what must be kept on clean pictures, and gained on those of quality 60, in dB of Y.
 CLEAN_LEAST = {4: 28.2, 2: 32.9}
 GAIN_LEAST = {4: 0.3, 2: 0.3}
@@ -39,6 +40,7 @@ class SpanRecipe:
     scale: int = 4
     batch: int = 8
     side: int = 48
+    drawn_share: float = 0.15
     name: str = ""
     rate: float = 2e-4
     last_rate: float = 1e-6
@@ -68,7 +70,11 @@ class SpanRecipe:
     def loss(self, call: Callable[..., Any], draw: Draw) -> Tensor:
         """Charbonnier between the enlarged damaged picture and the large clean one."""
         s, margin = self.scale, 2 * jpeg.BLOCK
-        large = self.tiles.crops(draw.decide, self.batch, (self.side + margin) * s)
+        side = (self.side + margin) * s
+        large = self.tiles.crops(draw.decide, self.batch, side)
+        count = round(self.batch * self.drawn_share)
+        if count:
+            large[:count] = drawn(draw.decide, count, side).to(large.device)
         small = reduced(large, s)
         bad, (y, x), _ = spoil(small, draw.decide, draw.noise, self.side, self.mix)
         truth = large[..., y * s : (y + self.side) * s, x * s : (x + self.side) * s]
@@ -93,10 +99,25 @@ class SpanRecipe:
         clean, damaged = on_pairs(net, folder / "sr_x4" / "Set14", self.scale, GATE_QUALITY)
         before = on_pairs(published(self.scale).eval(), folder / "sr_x4" / "Set14", self.scale)
         gain = damaged - before[1]
+        worst = extremes(net)
         return [
             Gate("Set14 clean, PSNR of Y in dB", clean, CLEAN_LEAST[self.scale]),
             Gate(f"Set14 JPEG Q{GATE_QUALITY}, dB over SPAN", gain, GAIN_LEAST[self.scale]),
+            Gate("hard edges of opposite colours, farthest from 0..1", worst, RUNAWAY, True),
         ]
+
+
+def extremes(net: nn.Module) -> float:
+    """How far the answer to hard edges leaves [0, 1]; tens where a network runs away."""
+    rows, columns = torch.arange(96).view(-1, 1), torch.arange(96)
+    stripes = ((rows * 3 + columns * 5) // 160 % 2).float()
+    halves = (columns >= 48).float().expand(96, 96)
+    worst = 0.0
+    for planes in ([stripes] * 3, [halves, 1 - halves, 1 - halves], [1 - halves, halves, halves]):
+        with torch.inference_mode():
+            y = net(torch.stack(planes)[None].contiguous())
+        worst = max(worst, float(y.max()) - 1, -float(y.min()))
+    return worst
 
 
 def published(scale: int) -> nn.Module:
