@@ -123,6 +123,7 @@ class BaseDialog(QDialog):
         QTimer.singleShot(0, lambda: self._fit_height(at_least=0))
 
     def _fit_height(self, *, at_least: int) -> None:
+        self._lines.activate()
         needed = self._lines.totalHeightForWidth(self.width())
         height = max(at_least, needed, self._lines.totalMinimumSize().height())
         if height != self.height():
@@ -140,6 +141,12 @@ class BaseDialog(QDialog):
         text.setHtml(page.read_text("utf-8"))
         QVBoxLayout(self._help).addWidget(text)
         self._help.show()
+
+    def accept(self):
+        """Not for what has changed in the document since the last look."""
+        self.update_lines()
+        if self.ok_button.isEnabled():
+            super().accept()
 
     def done(self, result):
         """Closed, either way."""

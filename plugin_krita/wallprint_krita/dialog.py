@@ -59,6 +59,7 @@ class EnhanceDialog(BaseDialog):
         self._busy = True
         self._leader = "width"  # the side that the user typed last; the other follows it
         self._unit_shown = settings.unit
+        self._shape = 1.0
         self._make_widgets()
         self._lay_out()
         self._connect()
@@ -93,7 +94,7 @@ class EnhanceDialog(BaseDialog):
         self._result = choice(_RESULTS, start.result)
         self._pixels, self._advice, self._halo = line(), line(), line()
         self._undo, self._cost = line(), line()
-        self._preview = Preview(self.document, self.settings)
+        self._preview = Preview(self.document, self.source)
         self._advanced = Advanced(self.settings)
 
     def _lay_out(self) -> None:
@@ -272,15 +273,22 @@ class EnhanceDialog(BaseDialog):
             return
         self._leader = leader
         if self._chain.isChecked():
-            width = self.document.width() / self.document.xRes()
-            height = self.document.height() / self.document.yRes()
+            shape = self._width_over_height()
             self._busy = True
             if leader == "width":
-                self._height.setValue(self._width.value() * height / width)
+                self._height.setValue(self._width.value() / shape)
             else:
-                self._width.setValue(self._height.value() * width / height)
+                self._width.setValue(self._height.value() * shape)
             self._busy = False
         self.update_lines()
+
+    def _width_over_height(self) -> float:
+        """Of the picture on paper; the last known when its document was closed."""
+        document = self.document
+        width, height = document.width() * document.yRes(), document.height() * document.xRes()
+        if width and height:
+            self._shape = width / height
+        return self._shape
 
     def _unit_changed(self) -> None:
         if self._busy:

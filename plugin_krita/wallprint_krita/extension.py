@@ -66,32 +66,31 @@ class WallprintExtension(Extension):
         """Dialog, then the job."""
         from .dialog import EnhanceDialog
 
-        self._ask(EnhanceDialog, self.enhance)
+        self._ask("enhance", EnhanceDialog)
 
     def ask_sharpen(self):
         """Dialog, then the job."""
         from .sharpen_dialog import SharpenDialog
 
-        self._ask(SharpenDialog, self.sharpen)
+        self._ask("sharpen", SharpenDialog)
 
-    def _ask(self, kind, start):
-        name = start.__name__
+    def _ask(self, command, kind):
         if self.running is not None:
             _tell(_("A print is being made; wait for it or cancel it first."))
             return
         try:
-            self.dialog = kind(*remember.load(name), _main_window())
+            self.dialog = kind(*remember.load(command), _main_window())
         except (WallprintError, ValueError) as error:
             _tell(explain(error))
             return
         # Modeless: Krita stays usable, and no event loop runs inside another.
-        self.dialog.accepted.connect(lambda: self._accepted(name, start))
+        self.dialog.accepted.connect(lambda: self._accepted(command))
         self.dialog.show()
 
-    def _accepted(self, name, start):
+    def _accepted(self, command):
         settings = self.dialog.settings()
-        remember.save(name, settings, self.dialog.extra())
-        start(settings, *self.dialog.arguments())
+        remember.save(command, settings, self.dialog.extra())
+        getattr(self, command)(settings, *self.dialog.arguments())
 
     def enhance(self, settings: Settings):
         """Start Enhance for Wall Print with these settings."""

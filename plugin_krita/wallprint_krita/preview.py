@@ -16,7 +16,7 @@ from wallprint_protocol.print_plan import layer_job, spot
 from wallprint_protocol.print_size import Size
 from wallprint_protocol.request import Request
 
-from . import pixels, run
+from . import pixels
 from .job import BlockReader, BlockWriter, Job
 from .qt import QFrame, QHBoxLayout, QLabel, QPainter, QPixmap, Qt, QVBoxLayout, QWidget, point_of
 from .texts import _, explain
@@ -57,12 +57,12 @@ class Preview(QWidget):
 
     Args:
         document: Krita's.
-        settings: gives the dialog's present values.
+        source: gives what the settings enlarge, or raises what is in the way.
     """
 
-    def __init__(self, document, settings):
+    def __init__(self, document, source):
         super().__init__()
-        self._document, self._get_settings = document, settings
+        self._document, self._source = document, source
         self._plan = self._settings = self._pictures = self._job = None
         self._next = None  # a spot that was chosen while another is being computed
         self._split = 0.5
@@ -113,7 +113,7 @@ class Preview(QWidget):
             return
         plan, settings = self._plan, self._settings
         try:
-            source = run.active_source(settings)
+            source = self._source(settings)
             part = self._spot_at(x, y, source, plan)
             nodes = [pixels.empty_node(self._document, "spot", source.space) for _both in "ba"]
         except (WallprintError, ValueError) as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import struct
 import sys
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from krita_support import (
     SHOTS,
     SIZE,
     SRGB,
+    Watch,
     active,
     arrived,
     ask_server,
@@ -43,7 +43,6 @@ from krita_support import (
     undo,
 )
 
-from wallprint_protocol import client
 from wallprint_protocol.print_plan import Settings
 from wallprint_protocol.print_size import Rect, Size
 
@@ -513,21 +512,6 @@ def large(width, height):
     yield 0.5
     document.setModified(False)
     return document
-
-
-class Watch:
-    """Asks the server in a thread, every 10 ms, until it has no job any more."""
-
-    def __init__(self):
-        self.idle_after_s = None
-        self._began = time.monotonic()
-        threading.Thread(target=self._look, daemon=True).start()
-
-    def _look(self):
-        with client.connect(start=False) as link:
-            while link.status()["jobs"]:
-                time.sleep(0.01)
-            self.idle_after_s = time.monotonic() - self._began
 
 
 def case_cancel_by_its_button():

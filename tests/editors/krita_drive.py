@@ -19,7 +19,7 @@ try:
 except ImportError:
     from PyQt5.QtCore import QTimer
 
-_LIMIT_S = float(os.environ.get("WALLPRINT_CASE_LIMIT_S", "90"))
+_LIMIT_S = float(os.environ.get("WALLPRINT_CASE_LIMIT_S", "90"))  # a busy machine is slow
 
 
 class Driver:

@@ -10,6 +10,7 @@ import os
 import struct
 import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -214,6 +215,21 @@ def run_job(settings):
     yield idle
     ended_well()
     yield 0.3
+
+
+class Watch:
+    """Asks the server in a thread, every 10 ms, until it has no job any more."""
+
+    def __init__(self):
+        self.idle_after_s = None
+        self._began = time.monotonic()
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def _look(self):
+        with client.connect(start=False) as link:
+            while link.status()["jobs"]:
+                time.sleep(0.01)
+            self.idle_after_s = time.monotonic() - self._began
 
 
 def close_messages():

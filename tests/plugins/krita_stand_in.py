@@ -225,7 +225,6 @@ def main():
 def use_enhance(extension, Settings):
     started = []
     extension.enhance = lambda *a: started.append(a)
-    extension.enhance.__dict__["__name__"] = "enhance"
     extension.ask_enhance()
     dialog = extension.dialog
     assert dialog.isVisible()
@@ -288,7 +287,6 @@ def use_preview(preview):
 def use_sharpen(extension, Settings):
     started = []
     extension.sharpen = lambda *a: started.append(a)
-    extension.sharpen.__dict__["__name__"] = "sharpen"
     Krita.one.document.chosen = Selected()
     extension.ask_sharpen()
     dialog = extension.dialog
