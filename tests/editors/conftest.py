@@ -12,20 +12,14 @@ sys.path.insert(0, os.path.dirname(__file__))  # the helpers beside this file, i
 import editor_trees
 from editor_bench import Bench
 
-# Driven through windows; the others run the editor's own scripting only.
-WITH_WINDOWS = {"test_gimp_gui.py", "test_gimp_german.py", "test_krita.py"}
 SUITES = os.environ.get("WALLPRINT_EDITOR_SUITES", "trixie").split()
 
 
 def pytest_collection_modifyitems(items):
     here = os.path.dirname(__file__)
-    windows = os.environ.get("WALLPRINT_EDITOR_WINDOWS") == "1"
     for item in items:
         if str(item.path).startswith(here):
             item.add_marker(pytest.mark.editors)
-            if not windows and item.path.name in WITH_WINDOWS:
-                reason = "drives windows by keyboard, which a busy machine can upset: set "
-                item.add_marker(pytest.mark.skip(reason + "WALLPRINT_EDITOR_WINDOWS=1"))
 
 
 @pytest.fixture(scope="session", params=SUITES)

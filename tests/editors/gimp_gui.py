@@ -13,6 +13,8 @@ import time
 from editor_bench import ENHANCE_KEY, SHARPEN_KEY
 from PIL import Image
 
+from wallprint_protocol import client
+
 ENHANCE_TITLE = "^Enhance for Wall Print$"
 SHARPEN_TITLE = "^Sharpen Selection for Print$"
 PROGRESS_TITLE = "^Enhancing for the print$"
@@ -24,17 +26,24 @@ class Gui:
     Args:
         bench: the tree and the server.
         language: of GIMP, as "de_DE"; English without.
+        picture: opened instead of the photograph.
+
+    Attributes:
+        main: GIMP's window.
+        pid: of the process that all of GIMP's descend from.
+        seconds: time of the last order that ran a procedure.
     """
 
-    def __init__(self, bench, language=""):
+    def __init__(self, bench, language="", picture=None):
         self.bench = bench
         self._number = 0
         for left in bench.base.glob("watch-*"):
             left.unlink()
         bench.start_display()
         config = bench.gimp_config()
-        photo = bench.base / "photo.png"
-        photograph().save(photo, dpi=(72, 72))
+        photo = picture or bench.base / "photo.png"
+        if picture is None:
+            photograph().save(photo, dpi=(72, 72))
         batch = f"import runpy; runpy.run_path('{bench.here}/gimp_watch.py')"
         if language:  # menu texts are kept from the first start on: a folder of its own
             own = config.with_name(f"gimp-{language}")
@@ -49,6 +58,7 @@ class Gui:
         ]  # fmt: skip
         self._log = bench.base / f"gimp-gui{language}.log"
         self._process = bench.start(command, env=env, log=self._log)
+        self.pid, self.seconds = self._process.pid, 0.0
         try:
             self.main = bench.window("photo.*GIMP", 150)
             self.wait(lambda images: len(images) == 1 and len(images[0]["layers"]) == 1, 60)
@@ -77,6 +87,7 @@ class Gui:
         self.bench.wait_until(answer.exists, timeout_s, "GIMP does not answer")
         facts = json.loads(answer.read_text())
         assert "error" not in facts, facts["error"]
+        self.seconds = facts["seconds"]
         return facts["images"]
 
     def wait(self, condition, timeout_s=60.0):
@@ -153,5 +164,15 @@ def finished_jobs(bench):
     return (bench.state / "server.log").read_text().count(": done in ")
 
 
-def milliseconds_since(start):
-    return (time.monotonic() - start) * 1000
+def cancel_ms(bench, progress):
+    """Escape in the progress window, once the job runs: milliseconds until the server has none."""
+    with client.connect(bench.state, start=False) as link:
+        bench.wait_until(lambda: link.status()["jobs"].get("running"), 60, "the job does not run")
+        bench.shot("gimp-progress", progress)
+        bench.xdo("windowactivate", "--sync", progress)
+        start = time.monotonic()
+        bench.xdo("key", "Escape")
+        while link.status()["jobs"]:
+            assert time.monotonic() < start + 5, "the server was not told"
+            time.sleep(0.002)
+        return (time.monotonic() - start) * 1000

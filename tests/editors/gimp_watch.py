@@ -71,8 +71,13 @@ def run(mode, name=ENHANCE, **values):
     config.set_core_object_array("drawables", image.get_layers()[:1])
     for key, value in values.items():
         config.set_property(key.replace("_", "-"), value)
+    began = time.monotonic()
     result = procedure.run(config)
+    run.seconds = time.monotonic() - began
     assert result.index(0) == Gimp.PDBStatusType.SUCCESS, str(result.index(1))
+
+
+run.seconds = 0.0
 
 
 def carry_out(order):
@@ -82,6 +87,8 @@ def carry_out(order):
         Gimp.get_images()[0].select_rectangle(Gimp.ChannelOps.REPLACE, *order["box"])
     elif do == "select-none":
         Gimp.Selection.none(Gimp.get_images()[0])
+    elif do == "mode":
+        change_mode(Gimp.get_images()[0], order["mode"])
     elif do == "repeat":  # as GIMP's own Repeat does
         run(Gimp.RunMode.WITH_LAST_VALS)
     elif do == "run":
@@ -91,11 +98,25 @@ def carry_out(order):
     Gimp.displays_flush()
 
 
+def change_mode(image, mode):
+    """A step of undo."""
+    if mode == "gray":
+        image.convert_grayscale()
+    elif mode == "indexed":
+        image.convert_indexed(
+            Gimp.ConvertDitherType.NONE, Gimp.ConvertPaletteType.GENERATE, 64, False, False, ""
+        )
+    elif mode == "alpha":
+        image.get_layers()[0].add_alpha()
+    else:
+        image.convert_precision(getattr(Gimp.Precision, mode))
+
+
 def answer(order_file):
     number = order_file.name.rpartition("-")[2]
     try:
         carry_out(json.loads(order_file.read_text()))
-        told = {"images": facts()}
+        told = {"images": facts(), "seconds": run.seconds}
     except Exception:
         told = {"error": traceback.format_exc()}
     order_file.unlink()

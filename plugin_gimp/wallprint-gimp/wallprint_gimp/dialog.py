@@ -74,6 +74,7 @@ class EnhanceDialog:
         self._fill_edge()
         self._chain.connect("toggled", lambda _button: self._side_changed("width"))
         self._handler = config.connect("notify", self._changed)
+        self._dialog.connect("response", self._on_response)
         self._update()
 
     def ask(self) -> bool:
@@ -86,10 +87,19 @@ class EnhanceDialog:
         return wanted
 
     def close(self) -> None:
-        """End a running preview or test and take the window away."""
+        """Take the window away."""
+        self._stop()
+        self._dialog.destroy()
+
+    def _on_response(self, _dialog, response) -> None:
+        """GTK waits for a running preview or test, so they must end before the dialog can."""
+        ends = (Gtk.ResponseType.OK, Gtk.ResponseType.CANCEL, Gtk.ResponseType.DELETE_EVENT)
+        if response in ends:
+            self._stop()
+
+    def _stop(self) -> None:
         self._preview.stop()
         self._advanced.stop()
-        self._dialog.destroy()
 
     # -- layout ------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from .window import pump  # noqa: E402
 
 _SPOT = Size(400, 220)
 _THUMB_PX = 140
+_CHECKS = (0x999999, 0x666666)
 
 
 class Preview:
@@ -73,9 +74,7 @@ class Preview:
     # -- widgets -----------------------------------------------------------------------------------
 
     def _thumbnail(self) -> Gtk.Widget:
-        picture = self._layer.get_thumbnail(
-            _THUMB_PX, _THUMB_PX, Gimp.PixbufTransparency.SMALL_CHECKS
-        )
+        picture = _thumbnail(self._layer)
         self._thumb_size = (picture.get_width(), picture.get_height())
         shown = Gtk.Image.new_from_pixbuf(picture)
         box = Gtk.EventBox(valign=Gtk.Align.START)
@@ -210,10 +209,19 @@ class Preview:
         return _picture(buffer, part.inner)
 
 
-def _picture(buffer: Gegl.Buffer, rect: Rect) -> GdkPixbuf.Pixbuf:
-    """A part of a buffer for the screen; babl converts from whatever it holds."""
+def _thumbnail(layer: Gimp.Layer) -> GdkPixbuf.Pixbuf:
+    """The layer, small, on checks. GIMP's own thumbnails exist for 8-bit layers only."""
+    scale = _THUMB_PX / max(layer.get_width(), layer.get_height())
+    width, height = (max(1, int(px * scale)) for px in (layer.get_width(), layer.get_height()))
+    picture = _picture(layer.get_buffer(), Rect(0, 0, width, height), scale)
+    nearest = GdkPixbuf.InterpType.NEAREST
+    return picture.composite_color_simple(width, height, nearest, 255, 8, *_CHECKS)
+
+
+def _picture(buffer: Gegl.Buffer, rect: Rect, scale: float = 1.0) -> GdkPixbuf.Pixbuf:
+    """A part of a buffer, in scaled pixels, for the screen; babl converts what it holds."""
     box = Gegl.Rectangle.new(rect.x, rect.y, rect.width, rect.height)
-    data = buffer.get(box, 1.0, "R'G'B'A u8", Gegl.AbyssPolicy.NONE)
+    data = buffer.get(box, scale, "R'G'B'A u8", Gegl.AbyssPolicy.CLAMP)
     return GdkPixbuf.Pixbuf.new_from_bytes(
         GLib.Bytes.new(bytes(data)),
         GdkPixbuf.Colorspace.RGB,

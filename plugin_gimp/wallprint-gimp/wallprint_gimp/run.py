@@ -160,7 +160,7 @@ def enhance(
             buffer.flush()
             new.update(0, 0, new.get_width(), new.get_height())
             options = {**request.options.to_map(), "edge_px": plan.edge_px}
-            insert.describe(new, options, result.report)
+            insert.describe(new, options, {**result.report, "notes": list(result.notes)})
             if not new_image:
                 insert.check_unchanged(image, source, plan)
         except BaseException:
