@@ -1,0 +1,247 @@
+"""What an editor's plug-in costs: time against the command line, memory, how fast a cancel is.
+
+    python benchmarks/editors.py gimp|krita [--width 4134] [--rounds 2] [--suite trixie]
+
+Starts a server of its own and, in turn, `wallprint enhance` on a 16-bit TIFF and the real editor
+(tests/editors builds it) with the same file open and the same settings, the default ones: 100 cm at
+200 ppi. Both results must be the same, bit for bit. Then a second run in the editor is cancelled in
+its progress window; the time is from the key to the job's end in the server.
+
+An editor's half is one function, `Bench, Job -> Measured`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+import tifffile
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "editors"))
+
+from editor_bench import LAUNCHER, Bench  # noqa: E402
+
+from wallprint_protocol import client  # noqa: E402
+
+MIB = 1 << 20
+MOST_RATIO, MOST_EXTRA_MIB, MOST_CANCEL_MS = 1.15, 64.0, 200.0
+PROPORTIONS = 0.7  # 70 x 100 cm
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is enlarged.
+
+    Attributes:
+        picture: a TIFF of 16-bit RGB without a profile.
+        width: of the source, px.
+        height: of the source, px.
+    """
+
+    picture: Path
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One round in an editor.
+
+    Attributes:
+        seconds: from the start of the procedure until the print is in the document.
+        sha256: of the result's pixels, R, G, B, 16 bits each, native byte order.
+        size: of the result, px.
+        start_mib: resident memory of the plug-in's process when it was first seen; 0 in Krita.
+        peak_mib: at most; in Krita, source and result and what the process grew beyond the result.
+        cancel_ms: from the key in the progress window until the server has no job any more.
+    """
+
+    seconds: float
+    sha256: str
+    size: tuple[int, int]
+    start_mib: float
+    peak_mib: float
+    cancel_ms: float
+
+
+class MemoryOf(threading.Thread):
+    """Resident memory of the descendants of a process that a rule picks, sampled."""
+
+    def __init__(self, root: int, wanted: Callable[[psutil.Process], bool]) -> None:
+        super().__init__(daemon=True)
+        self._root, self._wanted = psutil.Process(root), wanted
+        self.start_mib = self.peak_mib = 0.0
+        self._running = True
+
+    def run(self) -> None:
+        """Sample until stopped."""
+        while self._running:
+            for process in self._root.children(recursive=True):
+                try:
+                    if self._wanted(process):
+                        used = process.memory_info().rss / MIB
+                        self.start_mib = self.start_mib or used
+                        self.peak_mib = max(self.peak_mib, used)
+                except psutil.Error:
+                    continue
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End."""
+        self._running = False
+        self.join()
+
+
+def gimp(bench: Bench, job: Job) -> Measured:
+    """GIMP's half: the procedure with its progress window, by last values (the defaults)."""
+    from gimp_gui import PROGRESS_TITLE, Gui, cancel_ms
+
+    gui = Gui(bench, picture=job.picture)
+    memory = MemoryOf(gui.pid, lambda process: "wallprint-gimp.py" in " ".join(process.cmdline()))
+    try:
+        memory.start()
+        (image,) = gui.ask(do="repeat", timeout_s=1800)
+        seconds = gui.seconds
+        memory.stop()
+        print_layer = image["layers"][0]
+        gui.undo()
+        gui.close_dialog(gui.open_enhance(), "alt+e")
+        cancelled = cancel_ms(bench, bench.window(PROGRESS_TITLE, 60))
+    finally:
+        gui.close()
+    return Measured(
+        seconds,
+        print_layer["sha"],
+        tuple(print_layer["size"]),
+        memory.start_mib,
+        memory.peak_mib,
+        cancelled,
+    )
+
+
+def krita(bench: Bench, job: Job) -> Measured:
+    """Krita's half: the plug-in lives in Krita's own process, so that is measured from inside.
+
+    Up to the moment when the whole result is there. What follows, Krita's scaling of the other
+    layers, is Krita's own and printed beside.
+    """
+    env = {"WALLPRINT_PICTURE": str(job.picture), "WALLPRINT_CASE_LIMIT_S": "3600"}
+    outcome = bench.krita("krita_measure.py", env=env, timeout_s=3600.0)
+    facts, cancelled = outcome.check("print"), outcome.check("cancel")
+    width, height = facts["size"]
+    both_mib = 6 * (job.width * job.height + width * height) / MIB
+    # Krita holds the source already, and both with an alpha.
+    more_mib = facts["peak_mib"] - facts["start_mib"] - facts["result_mib"]
+    print(
+        f"Krita: {facts['start_mib']:.0f} MiB at the start, {facts['peak_mib']:.0f} at the peak, "
+        f"of which {facts['result_mib']:.0f} are the result's; longest event-loop gap "
+        f"{facts['longest_gap_s']:.3f} s; its own scaling {facts['finish_s']:.1f} s",
+        file=sys.stderr,
+    )
+    return Measured(
+        facts["seconds"],
+        facts["sha256"],
+        (width, height),
+        0.0,
+        both_mib + more_mib,
+        cancelled["cancel_ms"],
+    )
+
+
+def make_picture(folder: Path, width: int) -> Job:
+    """Edges, grain and slow colour, 16 bits."""
+    height = round(width * PROPORTIONS)
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    base = 0.5 + 0.22 * np.sin(x / 17) * np.cos(y / 23) + 0.12 * ((x // 40 + y // 56) % 2)
+    grain = np.random.default_rng(1).normal(0, 0.01, (height, width, 3)).astype(np.float32)
+    picture = folder / "photo.tif"
+    values = np.clip(base[..., None] + grain, 0, 1) * 65535
+    tifffile.imwrite(picture, values.astype(np.uint16), photometric="rgb")
+    return Job(picture, width, height)
+
+
+def command_line(bench: Bench, job: Job, size: str = "100cm") -> tuple[float, str]:
+    """Seconds of `wallprint enhance`, whole process, and the sha256 of the print's pixels."""
+    made = bench.base / "print.tif"
+    made.unlink(missing_ok=True)
+    command = [*LAUNCHER, "enhance", str(job.picture), "-o", str(made), "--quiet", "--print", size]
+    start = time.perf_counter()
+    subprocess.run(command, check=True, env={**os.environ, "WALLPRINT_STATE_DIR": str(bench.state)})
+    seconds = time.perf_counter() - start
+    return seconds, hashlib.sha256(tifffile.imread(made).tobytes()).hexdigest()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("editor", choices=("gimp", "krita"))
+    parser.add_argument("--width", type=int, default=4134, help="of the source, px")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--suite", default="trixie")
+    parser.add_argument("--json", type=Path, help="default: bench-out/editors-EDITOR.json")
+    args = parser.parse_args()
+    half = {"gimp": gimp, "krita": krita}[args.editor]
+    bench = Bench(args.suite)
+    lines, plug_in = [], []
+    try:
+        client.connect(bench.state, launcher=LAUNCHER).close()
+        warm_up = make_picture(bench.base, args.width // 4)
+        command_line(bench, warm_up, "25cm")  # the networks are loaded
+        job = make_picture(bench.base, args.width)
+        for number in range(args.rounds):
+            for way in ("line", "editor") if number % 2 == 0 else ("editor", "line"):
+                if way == "line":
+                    lines.append(command_line(bench, job))
+                else:
+                    plug_in.append(half(bench, job))
+                print(f"round {number + 1} of {args.rounds}: {way}", file=sys.stderr, flush=True)
+    finally:
+        bench.close()
+    different = {sha for _seconds, sha in lines} | {one.sha256 for one in plug_in}
+    source_px, size = job.width * job.height, plug_in[0].size
+    both_mib = 6 * (source_px + size[0] * size[1]) / MIB
+    ratios = [one.seconds / line for one, (line, _sha) in zip(plug_in, lines, strict=True)]
+    report = {
+        "seconds, command line": statistics.median(seconds for seconds, _sha in lines),
+        "seconds, plug-in": statistics.median(one.seconds for one in plug_in),
+        "ratio": statistics.median(ratios),
+        "source and result, MiB": both_mib,
+        "plug-in process at its start, MiB": max(one.start_mib for one in plug_in),
+        "plug-in process at its peak, MiB": max(one.peak_mib for one in plug_in),
+        "peak over source and result, MiB": max(one.peak_mib for one in plug_in) - both_mib,
+        "cancel, ms": max(one.cancel_ms for one in plug_in),
+    }
+    print(
+        f"{args.editor} ({args.suite}), {args.rounds} round(s), 16 bits: {job.width} x {job.height}"
+        f" px ({source_px / 1e6:.1f} MP) to {size[0]} x {size[1]} px "
+        f"({size[0] * size[1] / 1e6:.1f} MP)"
+    )
+    must = {
+        "ratio": MOST_RATIO,
+        "peak over source and result, MiB": MOST_EXTRA_MIB,
+        "cancel, ms": MOST_CANCEL_MS,
+    }
+    for name, value in report.items():
+        limit = f"   must be at most {must[name]:g}" if name in must else ""
+        print(f"{name:36} {value:9.2f}{limit}")
+    print(f"{'same pixels':36} {'yes' if len(different) == 1 else 'NO':>9}")
+    path = args.json or Path("bench-out") / f"editors-{args.editor}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rounds = {"line": [seconds for seconds, _sha in lines], "editor": [asdict(p) for p in plug_in]}
+    path.write_text(json.dumps({"report": report, "rounds": rounds}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
