@@ -22,6 +22,7 @@ from . import checkpoint
 
 LOG = "log.jsonl"
 AVERAGE = 0.999
+PAUSE = 20
 TIMED_STEPS = 20  # the first are slower and say little
 
 
@@ -272,8 +273,14 @@ class Run:
         return value, size
 
     def _advance(self, step_s: float) -> None:
-        """Count a step, and fit what is left of the schedule to what is left of the time."""
+        """Count a step, and fit what is left of the schedule to what is left of the time.
+
+        A step that takes PAUSE times as long as usual was none of the training: the process or the
+        machine stood still. It counts as a usual one.
+        """
         self.step += 1
+        if self.step > TIMED_STEPS and self._step_s:
+            step_s = step_s if step_s < PAUSE * self._step_s else self._step_s
         self.seconds += step_s
         if self.steps:
             self.progress = self.step / self.steps

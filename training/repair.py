@@ -18,7 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from wallprint_server.models import catalog, networks, store
-from wallprint_server.models.networks.cleaner import BLOCKS, WIDTH, Cleaner, GuidedCleaner
+from wallprint_server.models.networks.cleaner import (
+    BLOCKS,
+    GUIDED_WIDTH,
+    WIDTH,
+    Cleaner,
+    GuidedCleaner,
+)
 
 from . import jpeg, measure
 from .data import Tiles
@@ -124,6 +130,7 @@ class GuidedRecipe(RepairRecipe):
     """
 
     name: str = "repair-guided"
+    width: int = GUIDED_WIDTH
     pool: int = 750
     folder: Path | None = None
 

@@ -114,6 +114,15 @@ def test_schedule_follows_a_machine_that_becomes_slower(tiles: Tiles, tmp_path: 
     assert 99 < run.seconds <= 101
 
 
+def test_a_pause_is_no_part_of_the_training(tiles: Tiles, tmp_path: Path) -> None:
+    run = Run(repair(tiles), tmp_path, Options(budget_s=100.0))
+    for _ in range(400):
+        run._advance(0.1)
+    run._advance(500.0)
+    assert run.progress == pytest.approx(0.4, abs=0.02)
+    assert run.seconds == pytest.approx(40.1, abs=0.1)
+
+
 def test_rate_rises_then_falls(tiles: Tiles) -> None:
     recipe = repair(tiles)
     rates = [loop.rate_at(recipe, p) for p in (0.0, 0.01, 0.02, 0.3, 0.7, 1.0)]

@@ -27,6 +27,7 @@ from .waifu2x import BORDER_PX, Repairer
 
 MULTIPLE = 2
 WIDTH, BLOCKS = 48, 6
+GUIDED_WIDTH = 32  # what is left to do after another network is less
 SLOPE = 0.1
 # Below this strength the whole change fades out: 0 is the picture itself, bit for bit.
 FADE = 1 / 16
@@ -120,7 +121,7 @@ class GuidedCleaner(nn.Module):
         blocks: of the second network.
     """
 
-    def __init__(self, width: int = WIDTH, blocks: int = BLOCKS) -> None:
+    def __init__(self, width: int = GUIDED_WIDTH, blocks: int = BLOCKS) -> None:
         super().__init__()
         self.first = Repairer()
         self.second = Cleaner(width, blocks, guided=True)
