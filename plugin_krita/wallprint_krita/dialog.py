@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from wallprint_protocol import forecast
 from wallprint_protocol.errors import WallprintError
 from wallprint_protocol.print_plan import CUSTOM, EDGE_MM, PRESETS, Settings, layer_job
 from wallprint_protocol.print_size import MAX_PPI, MIN_PPI, px_to_mm
@@ -15,9 +14,10 @@ from wallprint_protocol.print_size import MAX_PPI, MIN_PPI, px_to_mm
 from . import run
 from .advanced import Advanced
 from .base_dialog import MEDIA, STRENGTHS, BaseDialog
+from .live_text import advice_text, cost_text, halo_text, pixels_text, undo_text
 from .preview import Preview
 from .qt import QCheckBox, QFormLayout, QGridLayout, QHBoxLayout, QLocale, QSpinBox, QVBoxLayout
-from .texts import N_, _, with_point
+from .texts import N_, _
 from .widgets import Amount, Number, choice, choose, group, in_row, labelled, line
 
 _UNIT_MM = {"cm": 10.0, "mm": 1.0, "in": 25.4}
@@ -328,19 +328,11 @@ class EnhanceDialog(BaseDialog):
             return
         self.allow()
         self._show_preset(settings, plan)
-        self._pixels.setText(with_point(_pixels_text(settings, plan)))
-        self._advice.setText(
-            _("From {distance:.0f} cm: {needed:.0f} ppi are enough; {ppi:g} ppi hold to "
-              "{near:.0f} cm.").format(
-                distance=plan.distance_mm / 10,
-                needed=plan.needed_ppi,
-                ppi=plan.ppi,
-                near=plan.holds_to_mm / 10,
-            )
-        )  # fmt: skip
-        self._halo.setText(with_point(_halo_text(settings, plan)))
-        self._undo.setText(_undo_text(run.undo_steps(self.document, plan, settings)))
-        self._cost.setText(_cost_text(settings, source, job))
+        self._pixels.setText(pixels_text(settings, plan))
+        self._advice.setText(advice_text(plan))
+        self._halo.setText(halo_text(settings, plan))
+        self._undo.setText(undo_text(run.undo_steps(self.document, plan, settings)))
+        self._cost.setText(cost_text(settings, source, job))
         self._preview.changed(plan, settings)
         self.grow()
 
@@ -369,60 +361,3 @@ class EnhanceDialog(BaseDialog):
         self._preview.stop()
         self._advanced.stop()
         super().done(result)
-
-
-def _pixels_text(settings: Settings, plan) -> str:
-    text = _("{width} × {height} px, {megapixels:.1f} MP, {scale:.2f}×").format(
-        width=plan.out.width,
-        height=plan.out.height,
-        megapixels=plan.megapixels,
-        scale=plan.placement.scale,
-    )
-    if plan.edge_px:
-        text += "\n" + _("with edges of {edge} px; trimmed {width:.1f} × {height:.1f} cm").format(
-            edge=plan.edge_px, width=plan.width_mm / 10, height=plan.height_mm / 10
-        )
-    if plan.ppi != settings.ppi:
-        text += "\n" + _("at the printer's own {ppi:g} ppi").format(ppi=plan.ppi)
-    return text
-
-
-def _halo_text(settings: Settings, plan) -> str:
-    if settings.sharpen == "none":
-        return _("Not sharpened for paper.")
-    return _("Halo {width:.2f} mm (1/{part:.0f} in), {px:.1f} px").format(
-        width=plan.halo_mm, part=25.4 / plan.halo_mm, px=plan.halo_mm * plan.ppi / 25.4
-    )
-
-
-def _undo_text(steps: int) -> str:
-    if not steps:
-        return _("This image stays as it is.")
-    return _("Krita's steps of undo: {count}").format(count=steps)
-
-
-def _cost_text(settings: Settings, source, job) -> str:
-    room = forecast.room(settings, source.space.layout, source.rect.size, job.placement)
-    return _(
-        "Forecast: {time}; {document} in the document, {disk} on the disk and {memory} of memory "
-        "in the server meanwhile."
-    ).format(
-        time=_duration(*forecast.seconds(settings, job.placement)),
-        document=_bytes(room.result),
-        disk=_bytes(room.disk),
-        memory=_bytes(room.server),
-    )
-
-
-def _bytes(count: int) -> str:
-    if count < 999.5e6:
-        return f"{max(1, round(count / 1e6))} MB"
-    return with_point(f"{count / 1e9:.1f} GB")
-
-
-def _duration(seconds: float, known: bool) -> str:
-    if seconds < 90:
-        time = _("about {count} s").format(count=max(1, round(seconds)))
-    else:
-        time = _("about {count} min").format(count=round(seconds / 60))
-    return time if known else _("{time} without a graphics card (first estimate)").format(time=time)

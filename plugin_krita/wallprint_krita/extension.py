@@ -100,7 +100,7 @@ class WallprintExtension(Extension):
 
     def sharpen(self, settings: Settings, print_long_side_mm: float = 0.0):
         """Start Sharpen Selection for Print."""
-        from .run import Sharpen
+        from .sharpen import Sharpen
 
         self._start(lambda: Sharpen(settings, print_long_side_mm, self._progress, self._end))
 

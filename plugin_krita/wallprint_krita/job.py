@@ -182,6 +182,11 @@ class Job:
         """Until `on_end` has been called."""
         return self._timer.isActive()
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._cancel.is_set()
+
     def cancel(self) -> None:
         """The client looks at it every 40 ms and tells the server."""
         self._cancel.set()

@@ -1,4 +1,4 @@
-"""The two commands: read the node, have it enhanced, put the result into the document.
+"""Enhance for Wall Print: read the node, have it enhanced, put the result into the document.
 
 Results stream into a node that is not in the document yet; the document changes only when the
 whole result is there, and then in steps that Krita can undo: the image scaled, cut or widened where
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from krita import Krita
 
 from wallprint_protocol import client, forecast
-from wallprint_protocol.errors import BadInput
+from wallprint_protocol.errors import BadInput, Cancelled
 from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_plan import (
     LayerJob,
@@ -22,17 +22,16 @@ from wallprint_protocol.print_plan import (
     canvas_geometry,
     layer_job,
     make_plan,
-    same_size,
-    sharpen_options,
 )
 from wallprint_protocol.print_size import Rect, Size
 from wallprint_protocol.request import Request
 
 from . import pixels
-from .job import BlockReader, BlockWriter, Job, cropped
-from .texts import _
+from .job import BlockReader, BlockWriter, Job
+from .qt import QTimer
+from .texts import N_, _
 
-_SHARPEN_REACH_PX = 160  # around the selection: more than deblurring and sharpening look at
+_SHOWN_MS = 40
 _MASK = PixelLayout("GRAY", "u8")
 
 
@@ -110,7 +109,7 @@ class Enhance:
         self.undo_steps = undo_steps(source.document, self._plan, settings)
         self._job_geometry = layer_job(self._plan, source.rect)
         self._request = build_request(source, self._job_geometry, self._plan, settings)
-        self._on_end = on_end
+        self._on_progress, self._on_end = on_progress, on_end
         shown = _("Visible") if settings.source == "visible" else source.node.name()
         name = shown if settings.result == "replace" else _("{name} for print").format(name=shown)
         self._target = source.document
@@ -138,12 +137,24 @@ class Enhance:
         return result
 
     def _end(self, result, error) -> None:
+        if error is not None:
+            self._close(result, error)
+            return
+        # Krita scales the other layers in one go: say so, and let that be seen, before.
+        self._on_progress(N_("Putting the print into the document…"))
+        QTimer.singleShot(_SHOWN_MS, lambda: self._put(result))
+
+    def _put(self, result) -> None:
+        error = Cancelled() if self.job.cancelled else None
         if error is None:
             try:
                 self._finish()
                 forecast.remember(self._settings, self._job_geometry.placement, result.ms)
             except Exception as problem:
                 error = problem
+        self._close(result, error)
+
+    def _close(self, result, error) -> None:
         if error is not None and self._target is not self._source.document:
             self._target.setModified(False)
             self._target.close()
@@ -226,87 +237,3 @@ def _empty_document(source: Source, plan: Plan, name: str):
         space.profile,
         float(round(plan.ppi)),
     )
-
-
-def check_sharpen(source: Source) -> None:
-    """Whether the selection can be sharpened.
-
-    Raises:
-        BadInput: it cannot; says why.
-    """
-    if source.selection is None:
-        raise BadInput(_("Nothing is selected; select what is to be sharpened."))
-    if source.node.type() != "paintlayer":
-        raise BadInput(_("Only paint layers can be sharpened; convert the layer first."))
-    source.space.layout  # noqa: B018 - it refuses what the server cannot take
-
-
-class Sharpen:
-    """Sharpen Selection for Print: a sharpened copy of the layer above it; one undo step."""
-
-    def __init__(self, settings: Settings, print_long_side_mm: float, on_progress, on_end) -> None:
-        self._on_end = on_end
-        self.undo_steps = 1
-        self._source = source = active_source(Settings())
-        check_sharpen(source)
-        canvas = canvas_of(source.document)
-        if not print_long_side_mm:
-            document, wide = source.document, canvas.width >= canvas.height
-            ppi = document.xRes() if wide else document.yRes()
-            print_long_side_mm = max(canvas.width, canvas.height) * 25.4 / ppi
-        options = sharpen_options(canvas, settings, print_long_side_mm)
-        feather_px = options["feather_mm"] * options["ppi"] / 25.4
-        self._region = self._selected_region(_SHARPEN_REACH_PX + 4 * feather_px)
-        self._inner = self._selected_region(4 * feather_px)
-        self._request = Request.build(
-            self._region.size,
-            source.space.layout,
-            same_size(self._region.size),
-            selection=_MASK,
-            **options,
-        )
-        self._new = source.node.duplicate()
-        self._new.setName(_("{name} sharpened").format(name=source.node.name()))
-        self.job = Job(self._work, on_progress, self._end)
-
-    def _selected_region(self, margin_px: float) -> Rect:
-        """The part of the layer that the selection and a margin around it cover."""
-        chosen, own = self._source.selection, self._source.rect
-        margin = round(margin_px)
-        left = max(own.x, chosen.x() - margin)
-        top = max(own.y, chosen.y() - margin)
-        right = min(own.x + own.width, chosen.x() + chosen.width() + margin)
-        bottom = min(own.y + own.height, chosen.y() + chosen.height() + margin)
-        if right <= left or bottom <= top:
-            raise BadInput(_("The selection lies outside the layer; select a part of it."))
-        return Rect(left, top, right - left, bottom - top)
-
-    def _work(self, job: Job) -> client.Result:
-        source, request, region = self._source, self._request, self._region
-        own = pixels.node_reader(source.node, region, own=True)  # the copy has the same masks
-        mask = pixels.selection_reader(source.selection, region)
-        writer = BlockWriter(job.main, self._new, region.x, region.y)
-        pixel_bytes = request.layout.bytes_per_pixel
-        inner = self._inner  # beyond it the copy keeps its very bits
-        inner = Rect(inner.x - region.x, inner.y - region.y, inner.width, inner.height)
-        with job.connect(Krita.instance().version()) as link:
-            result = client.enhance(
-                request,
-                BlockReader(job.main, own, region.size, pixel_bytes),
-                cropped(writer, pixel_bytes, inner),
-                read_selection=BlockReader(job.main, mask, region.size, 1),
-                connection=link,
-                **job.options(),
-            )
-        writer.flush()
-        return result
-
-    def _end(self, result, error) -> None:
-        if error is None:
-            parent = self._source.node.parentNode()
-            if parent is None:
-                error = BadInput(_("The layer was removed meanwhile; nothing was changed."))
-            else:
-                parent.addChildNode(self._new, self._source.node)
-                self._source.document.refreshProjection()
-        self._on_end(result, error)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from wallprint_protocol.errors import WallprintError
 from wallprint_protocol.print_plan import Settings
 
-from . import run
 from .base_dialog import DEVICES, MEDIA, STRENGTHS, BaseDialog
 from .qt import QFormLayout
+from .sharpen import check_sharpen
 from .texts import _
 from .widgets import Amount, Number, choice, choose, group
 
@@ -84,7 +84,7 @@ class SharpenDialog(BaseDialog):
         """Say what is in the way."""
         self._strength.setEnabled(self._medium.currentData() not in ("none", "screen"))
         try:
-            run.check_sharpen(self.source(Settings()))
+            check_sharpen(self.source(Settings()))
         except (ValueError, WallprintError) as error:
             self.refuse(error)
         else:

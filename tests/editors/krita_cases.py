@@ -188,6 +188,47 @@ def case_vector_layer_as_pixels():
     assert read(new, Rect(x, y, 1, 1)) == b"\x00\x00\xff\xff", "red, as B, G, R, A"
 
 
+def case_masked_layer_as_it_shows():
+    document, node, data, layout, _rect = make("rgba_u8")
+    mask = document.createTransparencyMask("Mask")
+    shown = Selection()
+    shown.select(10, 6, 30, 20, 255)
+    mask.setSelection(shown)
+    node.addChildNode(mask, None)
+    document.refreshProjection()
+    yield 0.5
+    yield active(document, node)
+    bounds = node.bounds()
+    own = Rect(bounds.x(), bounds.y(), bounds.width(), bounds.height())
+    projection = bytes(node.projectionPixelData(own.x, own.y, own.width, own.height))
+    assert projection != data, "the mask hides nothing"
+    answer = ask_server(projection, layout, own, SIZE, SETTINGS)
+    yield arrived(answer)
+    yield from run_job(SETTINGS)
+    x, y = answer["job"].offset
+    out = answer["job"].placement.out
+    got = read(found(document, "Photo for print"), Rect(x, y, out.width, out.height))
+    assert got == answer["pixels"], difference(got, answer["pixels"])
+
+
+def case_visible_picture():
+    """All layers together, as the document shows them."""
+    document, node, data, layout, rect = make("rgba_u8")
+    above = document.createNode("Above", "paintlayer")
+    above.setPixelData(b"\x00\x00\xff\x80" * 200, 14, 9, 20, 10)
+    document.rootNode().addChildNode(above, node)
+    document.refreshProjection()
+    yield 0.3
+    yield active(document, node)
+    shown = bytes(document.pixelData(0, 0, 48, 36))
+    assert shown != data, "the upper layer does not show"
+    answer = ask_server(shown, layout, rect, SIZE, SETTINGS)
+    yield arrived(answer)
+    yield from run_job(replace(SETTINGS, source="visible"))
+    got = read_sheet(document, found(document, "Visible for print"))
+    assert got == answer["pixels"], difference(got, answer["pixels"])
+
+
 def case_selection_only():
     document, node, data, layout, rect = make("rgba_u16")
     selection = Selection()
@@ -390,6 +431,7 @@ def case_pad():
     got = read_sheet(document, found(document, "Photo for print"))
     assert got == answer["pixels"], difference(got, answer["pixels"])
     assert got[:4] == b"\xff\xff\xff\xff", "white paper"
+    assert abs(node.bounds().y() - 12) <= 1, "the other layers are not in register with the print"
     for _step in range(3):
         yield from undo(document)
     assert snapshot(document) == before
@@ -547,6 +589,28 @@ def case_cancel_by_its_button():
         "closed_s": round(closed, 3),
         "longest_gap_s": round(gap, 3),
     }
+
+
+def case_cancel_at_the_last_moment():
+    """The whole result is there, the document is about to be changed: Cancel still counts."""
+    document, node, _data, _layout, _rect = make("rgba_u8")
+    yield active(document, node)
+    before = snapshot(document)
+    start(SETTINGS)
+    job, heard = state.extension.running, []
+    tell = job._on_progress
+
+    def tell_and_cancel(news):
+        tell(news)
+        heard.append(state.extension.window.labelText())
+        state.extension.window.findChildren(QPushButton)[0].click()
+
+    job._on_progress = tell_and_cancel
+    yield idle
+    assert heard == ["Putting the print into the document…"], heard
+    assert type(state.extension.last_error).__name__ == "Cancelled"
+    yield 0.3
+    assert snapshot(document) == before
 
 
 def case_krita_stays_responsive():
