@@ -20,8 +20,8 @@ from wallprint_protocol.print_size import Rect, Size
 from .qt import QTimer
 
 TICK_MS = 20
-_SLICE_S = 0.06  # the main thread's longest turn; a block below takes about 10 ms
-_BLOCK_BYTES = 8 << 20
+_SLICE_S = 0.06  # the main thread's longest turn; a block below takes about 5 ms
+_BLOCK_BYTES = 4 << 20
 
 
 class MainThread:
