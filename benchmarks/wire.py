@@ -1,14 +1,16 @@
-"""What the wire costs: 400 MB each way through the real server against a bare Unix socket.
+"""What the wire costs: 400 MB each way through the real server against bare sockets.
 
     python benchmarks/wire.py [--megabytes 400] [--rounds 7] [--json out.json]
 
 Server: the real I/O process, spool and worker process, with a pipeline that only copies and tells
-of its rows at the end, so that upload and download do not overlap. Bare: the same chunks, sendall
-on one side, recv_into a buffer that is already there on the other; nothing checked, nothing stored.
-Stored: the same, but the other side keeps the pixels where a server that must not hold a picture in
-memory has to keep them, in a fresh file. The rounds alternate; a ratio is the median of the rounds'
-ratios. CPU is that of both sides together. Memory is the peak resident memory of each side over
-what it had before the first job (the client's pixel buffers are touched before).
+of its rows at the end, so that upload and download do not overlap. ZeroMQ: the same chunks through
+a bare DEALER and ROUTER over ipc, a window of 16 MiB under way, received into a buffer that is
+already there; no login, no headers, nothing checked, nothing stored. Unix: the same with sendall
+and recv_into on a bare Unix socket. Stored: as Unix, but the other side keeps the pixels where a
+server that must not hold a picture in memory has to keep them, in a fresh file. The rounds
+alternate; a ratio is the median of the rounds' ratios. CPU is that of both sides together. Memory
+is the peak resident memory of each side over what it had before the first job (the client's pixel
+buffers are touched before).
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ import time
 from pathlib import Path
 
 import psutil
+import zmq
 
 from wallprint_protocol import client
 from wallprint_protocol.pixels import Grid, PixelLayout, strip_cell
@@ -36,6 +39,7 @@ from wallprint_protocol.request import Request
 
 HERE = Path(__file__).resolve()
 WIDTH = 8192
+WINDOW = 16  # chunks of 1 MiB that may be under way
 LAYOUT = PixelLayout("RGBA", "u8", "straight")
 
 
@@ -117,6 +121,53 @@ def bare_peer(path: str, height: int) -> None:
         link.recv(1)
         for part in chunks(grid, buffer):
             link.sendall(part)
+
+
+def zmq_peer(path: str, height: int) -> None:
+    """The other process of the bare ZeroMQ copy."""
+    grid = Grid(Size(WIDTH, height), strip_cell(Size(WIDTH, height), 4))
+    buffer = memoryview(bytearray(b"\x55") * (WIDTH * height * 4))
+    router = zmq.Context().socket(zmq.ROUTER)
+    router.bind(f"ipc://{path}")
+    while True:
+        peer, _start = router.recv_multipart()
+        for number, part in enumerate(chunks(grid, buffer)):
+            router.recv()
+            router.recv_into(part)
+            if number % (WINDOW // 4) == 0:
+                router.send_multipart([peer, b"credit"])
+        router.send_multipart([peer, b"kept"])
+        router.recv_multipart()
+        under_way = 0
+        for part in chunks(grid, buffer):
+            if under_way == WINDOW:
+                router.recv_multipart()
+                under_way -= WINDOW // 4
+            router.send(peer, zmq.SNDMORE)
+            router.send(part, copy=False)
+            under_way += 1
+
+
+def zmq_round(dealer: zmq.Socket, grid: Grid, source, result) -> tuple[float, float]:
+    """Seconds up and down."""
+    began = time.perf_counter()
+    dealer.send(b"up")
+    under_way = 0
+    for part in chunks(grid, source):
+        if under_way == WINDOW:
+            dealer.recv()
+            under_way -= WINDOW // 4
+        dealer.send(part, copy=False)
+        under_way += 1
+    while dealer.recv() != b"kept":
+        pass
+    middle = time.perf_counter()
+    dealer.send(b"down")
+    for number, part in enumerate(chunks(grid, result)):
+        dealer.recv_into(part)
+        if number % (WINDOW // 4) == 0 and number < len(grid) - WINDOW:
+            dealer.send(b"credit")
+    return middle - began, time.perf_counter() - middle
 
 
 def store_and_return(link: socket.socket, grid: Grid, chunk: memoryview, folder: Path) -> None:
@@ -229,8 +280,9 @@ def measure(megabytes: int, rounds: int, directory: Path) -> dict:
         source[rect.y * WIDTH * 4] = rect.y // grid.cell.height % 251
     result = memoryview(bytearray(b"\x11") * len(source))
 
-    path = str(directory / "bare.sock")
+    path, zmq_path = str(directory / "bare.sock"), str(directory / "zmq.sock")
     peer = subprocess.Popen([sys.executable, str(HERE), "--bare-peer", path, str(height)])
+    other = subprocess.Popen([sys.executable, str(HERE), "--zmq-peer", zmq_path, str(height)])
     server = start_server(directory)
     table = []
     try:
@@ -241,7 +293,11 @@ def measure(megabytes: int, rounds: int, directory: Path) -> dict:
                 break
             except OSError:
                 time.sleep(0.05)
-        with connect(directory) as connection, link:
+        context = zmq.Context()
+        dealer = context.socket(zmq.DEALER)
+        dealer.linger = 0
+        dealer.connect(f"ipc://{zmq_path}")
+        with connect(directory) as connection, link, context, dealer:
             while connection.status()["state"] != "ready":
                 time.sleep(0.05)
             watched = {"client": os.getpid(), "server": server.pid}
@@ -250,7 +306,8 @@ def measure(megabytes: int, rounds: int, directory: Path) -> dict:
             peaks = {name: PeakMemory(pid) for name, pid in watched.items()}
             for number in range(rounds + 1):
                 ways = {
-                    "bare": (lambda: bare_round(link, grid, source, result, b"u"), peer.pid),
+                    "unix": (lambda: bare_round(link, grid, source, result, b"u"), peer.pid),
+                    "zeromq": (lambda: zmq_round(dealer, grid, source, result), other.pid),
                     "stored": (lambda: bare_round(link, grid, source, result, b"s"), peer.pid),
                     "server": (
                         lambda: server_round(connection, request, source, result),
@@ -270,8 +327,9 @@ def measure(megabytes: int, rounds: int, directory: Path) -> dict:
             growth = {name: peaks[name].stop() - before[name] for name in watched}
             connection.stop()
     finally:
-        peer.kill()
-        peer.wait()
+        for process in (peer, other):
+            process.kill()
+            process.wait()
         server.wait(10)
     return summary(table, growth, size.pixels * 4)
 
@@ -288,7 +346,7 @@ def summary(table: list[dict], growth: dict, nbytes: int) -> dict:
         for name in table[0]
     }
     ratios = {}
-    for base in ("bare", "stored"):
+    for base in ("zeromq", "unix", "stored"):
         for key in ("up_s", "down_s", "cpu_s"):
             ratios[f"{key[:-2]}/{base}"] = spread(
                 row["server"][key] / max(row[base][key], 1e-3) for row in table
@@ -329,9 +387,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path, default=Path("bench-out/wire.json"))
     parser.add_argument("--bare-peer", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--zmq-peer", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.bare_peer:
         bare_peer(options.bare_peer[0], int(options.bare_peer[1]))
+        return
+    if options.zmq_peer:
+        zmq_peer(options.zmq_peer[0], int(options.zmq_peer[1]))
         return
     directory = Path(tempfile.mkdtemp(prefix="wp-"))
     try:
