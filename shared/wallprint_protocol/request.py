@@ -38,6 +38,7 @@ class Options:
         feather_mm: soft edge of the selection on the print, Gaussian sigma; 0 is a hard edge.
         device: where to compute.
         tile_px: side of a tile in source pixels, or 0 for automatic.
+        draft: for a first look at a spot: deblurring in a sixth of the time, less of it.
     """
 
     window: tuple[float, float, float, float]
@@ -54,6 +55,7 @@ class Options:
     feather_mm: float = 0.0
     device: str = "auto"
     tile_px: int = 0
+    draft: bool = False
 
     def to_map(self) -> dict[str, Any]:
         """The `params` map of the protocol."""
@@ -116,6 +118,8 @@ class Options:
                 raise ValueError(f"params: {name} {number:g} is outside {low:g}..{high:g}")
         if type(self.tile_px) is not int or not (self.tile_px == 0 or 64 <= self.tile_px <= 4096):
             raise ValueError(f"params: tile_px {self.tile_px!r} is neither 0 nor 64..4096")
+        if type(self.draft) is not bool:
+            raise ValueError(f"params: draft {self.draft!r} is neither true nor false")
         if len(self.window) != 4 or len(self.rect) != 4:
             raise ValueError("params: window and rect have four numbers each")
         x, y, w, h = self.window

@@ -15,6 +15,7 @@ from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_size import Size
 from wallprint_server.models import catalog
 from wallprint_server.models.catalog import NetworkSpec
+from wallprint_server.models.networks import mssnet
 from wallprint_server.models.networks.mssnet import MSSNet, half_input, padded
 from wallprint_server.pipeline.deblur import Deblurring, border_of, window_for
 from wallprint_testing.engines import FakeEngine, FakeNetwork, run_pipeline
@@ -93,7 +94,7 @@ def test_a_half_size_picture_made_per_tile_would_show(net: MSSNet) -> None:
     whole = padded(picture)
     wanted = (net(whole, half_input(whole)) - whole)[..., : size.height, : size.width]
     with torch.inference_mode():
-        tiled = stage(size, picture, lambda x, _b2, between: net(x))
+        tiled = stage(size, picture, lambda x, *_more: net(x))
         change = in_strips(tiled, size) - picture
     assert error_of(change, wanted) > 5e-3
 
@@ -128,7 +129,7 @@ def test_what_lies_above_is_forgotten_and_nothing_is_computed_twice(net: MSSNet)
     size = Size(700, 900)
     picture = torch.rand(1, 3, size.height, size.width)
     with torch.inference_mode():
-        tiled = stage(size, picture, lambda x, _b2, between: x * 0.9, window_px=416)
+        tiled = stage(size, picture, lambda x, *_more: x * 0.9, window_px=416)
         core = 416 - 2 * border_of(SPEC)
         in_strips(tiled, size)
         assert tiled.tiles == -(-size.width // core) * -(-size.height // core)
@@ -139,7 +140,7 @@ def test_memory_that_runs_out_makes_the_tiles_smaller(net: MSSNet) -> None:
     size = Size(300, 200)
     picture = torch.rand(1, 3, size.height, size.width)
 
-    def run(x: Tensor, b2: Tensor, between: object) -> Tensor:
+    def run(x: Tensor, b2: Tensor, *_more: object) -> Tensor:
         if x.shape[-1] > 288:
             raise torch.OutOfMemoryError("planted")
         return net(x, b2)
@@ -159,7 +160,7 @@ def test_memory_that_runs_out_makes_the_tiles_smaller(net: MSSNet) -> None:
 def test_an_undefined_tile_is_left_as_it_is() -> None:
     picture = torch.rand(1, 3, 40, 40)
     with torch.inference_mode():
-        tiled = stage(Size(40, 40), picture, lambda x, _b2, between: x * float("nan"))
+        tiled = stage(Size(40, 40), picture, lambda x, *_more: x * float("nan"))
         assert torch.equal(in_strips(tiled, Size(40, 40)), picture)
 
 
@@ -176,7 +177,7 @@ def test_windows_fit_the_memory_and_leave_room_for_a_core() -> None:
 # -- in the pipeline -------------------------------------------------------------------------------
 
 
-def sharpened(x: Tensor, _b2: Tensor, between: Callable[[], None]) -> Tensor:
+def sharpened(x: Tensor, _b2: Tensor, between: Callable[[], None], _head: str) -> Tensor:
     """A "network" that steepens what it sees."""
     between()
     blurred = torch.nn.functional.avg_pool2d(x, 5, 1, 2, count_include_pad=False)
@@ -260,7 +261,7 @@ def test_hidden_colours_do_not_reach_the_visible_ones(installed: NetworkSpec) ->
 def test_cancel_is_seen_between_the_stages(installed: NetworkSpec) -> None:
     seen = []
 
-    def slow(x: Tensor, _b2: Tensor, between: Callable[[], None]) -> Tensor:
+    def slow(x: Tensor, _b2: Tensor, between: Callable[[], None], _head: str) -> Tensor:
         for stage in range(6):
             seen.append(stage)
             between()
@@ -276,3 +277,22 @@ def test_cancel_is_seen_between_the_stages(installed: NetworkSpec) -> None:
             should_cancel=lambda: next(answer),
         )  # fmt: skip
     assert seen == [0, 1]
+
+
+def test_a_draft_is_the_coarser_scales_answer(net: MSSNet, installed: NetworkSpec) -> None:
+    heads = []
+
+    def run_net(x: Tensor, b2: Tensor, between: Callable[[], None], head: str) -> Tensor:
+        heads.append(head)
+        return net(x, b2, between, head)
+
+    for draft in (True, False):
+        run_pipeline(
+            shapes(5)[:100, :100], RGB8, Size(100, 100),
+            engine=FakeEngine(deblurrer=run_net), deblur=100, draft=draft,
+        )  # fmt: skip
+    assert heads == ["res2_2", "res3_3"]
+    x = torch.rand(1, 3, 64, 48)
+    images = dict(zip(mssnet.HEADS, net.forward_all(x), strict=True))
+    for head in ("res2_2", "res3_1", "res3_3"):
+        assert torch.equal(net(x, head=head), images[head])

@@ -156,15 +156,21 @@ class NcnnStages(NcnnPath):
     """MSSNet in ncnn, stage by stage."""
 
     def __call__(
-        self, x: Tensor, b2: Tensor | None = None, between: Callable[[], None] | None = None
+        self,
+        x: Tensor,
+        b2: Tensor | None = None,
+        between: Callable[[], None] | None = None,
+        head: str = HEADS[-1],
     ) -> Tensor:
         """As `MSSNet.forward`."""
         b2 = half_input(x) if b2 is None else b2
         planes = (F.pixel_unshuffle(b2, 2), F.pixel_unshuffle(x, 2), x)
         extractor, _kept = self._extractor(dict(zip(ncnn_graph.MSSNET_INPUTS, planes, strict=True)))
         change = x
-        for head in HEADS:
+        for name in HEADS[: HEADS.index(head) + 1]:
             if between is not None:
                 between()
-            change = self._extract(extractor, head)
+            change = self._extract(extractor, name)
+        if change.shape[1] == 12:  # of half size, not shuffled yet
+            change = F.pixel_shuffle(change, 2)
         return x + change

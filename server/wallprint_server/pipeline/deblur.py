@@ -23,6 +23,7 @@ from ..imaging.local import local_max
 from ..models import catalog
 from ..models.catalog import NetworkSpec
 from ..models.engine import Network
+from ..models.networks.mssnet import DRAFT_HEAD, HEADS
 from .enlarge import chroma_gate
 from .guard import plausible
 
@@ -84,6 +85,7 @@ class Deblurring:
         amount: share of the change that is added, 1..100.
         window_px: side of a tile; see `window_for`.
         between: called between the network's stages; what it raises ends the work.
+        draft: for a first look: the network's coarser scales only.
         on_redone: called when a tile was computed again in float32.
     """
 
@@ -96,11 +98,13 @@ class Deblurring:
         *,
         window_px: int,
         between: Callable[[], None],
+        draft: bool = False,
         on_redone: Callable[[], None] = lambda: None,
     ) -> None:
         self._size, self._clean, self._network = size, clean, network
         self._share = amount / 100
-        self._between, self._on_redone = between, on_redone
+        self._more = (between, DRAFT_HEAD if draft else HEADS[-1])
+        self._on_redone = on_redone
         self._multiple = network.spec.multiple
         self._border = border_of(network.spec)
         self._core = max(LEAST_CORE_PX, window_px - 2 * self._border)
@@ -184,10 +188,10 @@ class Deblurring:
         grey = inside.shape[1] == 1
         x = inside.expand(-1, 3, -1, -1).contiguous() if grey else inside
         b2 = self._half(x, x0, y0)
-        y = self._network(x, b2, self._between)
+        y = self._network(x, b2, *self._more)
         if not plausible(x, y):
             self._on_redone()
-            y = self._network.eager(x, b2, self._between)
+            y = self._network.eager(x, b2, *self._more)
             if not plausible(x, y):
                 y = x  # nothing is better than a black spot
         change = (y.mean(1, keepdim=True) if grey else y) - inside

@@ -455,6 +455,7 @@ class _Job:
             amount,
             window_px=window_px,
             between=self._stop_if_cancelled,
+            draft=self.request.options.draft,
             on_redone=lambda: self._count("redone"),
         )
 

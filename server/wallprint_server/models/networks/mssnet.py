@@ -24,6 +24,7 @@ from torch.nn import functional as F
 MULTIPLE = 16
 # The images that the network gives, in order: half size, then full size; the last is the result.
 HEADS = ("res1_1", "res2_1", "res2_2", "res3_1", "res3_2", "res3_3")
+DRAFT_HEAD = "res2_2"  # after a sixth of the work, for a first look
 VARIANTS = {"small": (20, 40, 40), "base": (54, 42, 42), "large": (80, 50, 50)}
 
 Levels = list[Tensor]
@@ -303,7 +304,11 @@ class MSSNet(nn.Module):
         return [image for _, image in self.stages(x, b2) if image is not None]
 
     def forward(
-        self, x: Tensor, b2: Tensor | None = None, between: Callable[[], None] | None = None
+        self,
+        x: Tensor,
+        b2: Tensor | None = None,
+        between: Callable[[], None] | None = None,
+        head: str = HEADS[-1],
     ) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> the same, not clamped.
 
@@ -311,14 +316,14 @@ class MSSNet(nn.Module):
             x: as in `stages`.
             b2: as in `stages`.
             between: called after each stage; what it raises ends the work.
+            head: of the image that is wanted; with an earlier one of full size the work ends there.
         """
-        result = x
-        for _, image in self.stages(x, b2, HEADS[-1:]):
+        for name, image in self.stages(x, b2, (head,)):
             if between is not None:
                 between()
-            if image is not None:
-                result = image
-        return result
+            if name == head and image is not None:
+                return image
+        raise ValueError(f"no head {head!r}; there are {', '.join(HEADS)}")
 
     def whole(self, x: Tensor) -> Tensor:
         """A picture of any size, (B, 3, H, W) in [0, 1] -> the same, not clamped."""
