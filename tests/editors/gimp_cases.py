@@ -333,14 +333,15 @@ def case_script_fu():
     script = (
         "(plug-in-wallprint-enhance #:run-mode RUN-NONINTERACTIVE "
         f"#:image {image.get_id()} #:drawables (vector {layer.get_id()}) "
-        '#:width 96.0 #:unit "px" #:repair 0 #:deblur 0)'
+        '#:width 96.0 #:unit "px" #:repair 0 #:deblur 0 #:edges "bleed" #:edge-width 1.0 '
+        '#:medium "backlit" #:result "replace" #:model "span-x2" #:tile 64 #:printer "none")'
     )
     config = procedure.create_config()
     config.set_property("run-mode", NONINTERACTIVE)
     config.set_property("script", script)
     result = procedure.run(config)
     assert result.index(0) == Gimp.PDBStatusType.SUCCESS, str(result.index(1))
-    assert (image.get_width(), len(image.get_layers())) == (96, 2)
+    assert (image.get_width(), len(image.get_layers())) == (96 + 2 * 8, 1)
     return None
 
 

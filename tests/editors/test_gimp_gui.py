@@ -59,10 +59,10 @@ def test_dialog_preview_run_and_one_undo(gui, bench):
 def show_spot(bench, dialog):
     """Click into the thumbnail, at the head of the last column: two small jobs."""
     jobs = finished_jobs(bench)
-    x = bench.geometry(dialog)[0] - 330
+    x = bench.geometry(dialog)[0] - 352
     for _attempt in range(5):
         bench.xdo("windowactivate", "--sync", dialog)
-        bench.xdo("mousemove", "--window", dialog, str(x), "120", "click", "1")
+        bench.xdo("mousemove", "--window", dialog, str(x), "92", "click", "1")
         deadline = time.monotonic() + 15
         while time.monotonic() < deadline and finished_jobs(bench) == jobs:
             time.sleep(0.05)
@@ -107,6 +107,9 @@ def test_edges_chosen_in_the_dialog_have_their_usual_width(gui, bench):
     assert after[0]["size"] == [trim[0] + 2 * edge, trim[1] + 2 * edge]
     wanted = [f"v {edge}", f"v {edge + trim[0]}", f"h {edge}", f"h {edge + trim[1]}"]
     assert after[0]["guides"] == sorted(wanted), "the guides are not where the print ends"
+    assert_undone(gui, before)
+    again = gui.ask(do="repeat", timeout_s=120)
+    assert again[0]["size"] == after[0]["size"], "the edges are not among the last values"
     assert_undone(gui, before)
 
 

@@ -247,14 +247,13 @@ def _merge(image: Gimp.Image, layer: Gimp.Layer, feather_px: float) -> None:
     try:
         saved = None
         if feather_px > 0:
-            saved = Gimp.Selection.save(image)
+            saved = image.get_selection().copy()  # in no list: undo must not touch what is selected
             Gimp.Selection.feather(image, _FEATHER_RADIUS_PER_SIGMA * feather_px)
         layer.merge_shadow(True)
         layer.free_shadow()
         if saved is not None:
-            image.select_item(Gimp.ChannelOps.REPLACE, saved)
-            image.remove_channel(saved)
-            image.set_selected_layers([layer])
+            image.get_selection().combine_masks(saved, Gimp.ChannelOps.REPLACE, 0, 0)
+            saved.delete()
         layer.update(0, 0, layer.get_width(), layer.get_height())
     finally:
         image.undo_group_end()
