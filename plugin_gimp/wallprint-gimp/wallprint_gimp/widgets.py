@@ -9,7 +9,6 @@ gi.require_version("Gtk", "3.0")
 from gi.repository import Gimp, GimpUi, GObject, Gtk  # noqa: E402
 
 from . import pixels  # noqa: E402
-from .arguments import CHOICES  # noqa: E402
 from .texts import N_, _  # noqa: E402
 
 _DEPTHS = {
@@ -74,9 +73,6 @@ class Rows:
 
     def box(self, name: str, content: list[str | Gtk.Widget]) -> Gtk.Box:
         """A box of arguments and labels by name, and of other widgets, from top to bottom."""
-        for part in content:
-            if isinstance(part, str) and part in CHOICES:  # GIMP 3.2 makes buttons of short lists
-                self._dialog.get_widget(part, GimpUi.StringComboBox)
         box = self._dialog.fill_box(name, [part for part in content if isinstance(part, str)])
         box.set_spacing(_GRID_PX)
         for place, part in enumerate(content):
