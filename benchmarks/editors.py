@@ -182,7 +182,9 @@ def make_picture(folder: Path, width: int, *, alpha: bool) -> Job:
     if alpha:
         values = np.dstack([values, np.full((height, width), 65535)])
     extra = ("unassalpha",) if alpha else ()
-    tifffile.imwrite(picture, values.astype(np.uint16), photometric="rgb", extrasamples=extra)
+    tifffile.imwrite(
+        picture, values.astype(np.uint16), photometric="rgb", extrasamples=extra, metadata=None
+    )
     return Job(picture, width, height)
 
 
