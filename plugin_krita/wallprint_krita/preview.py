@@ -158,32 +158,57 @@ class Preview(QWidget):
         self._thumb.setPixmap(marked)
 
     def _work(self, job, source, part, nodes, plan, settings):
-        """In the job's thread: before, then after."""
-        size = Size(source.rect.width, source.rect.height)
-        layout = source.space.layout
+        """In the job's thread: before, then after; first a draft of it when blur is removed."""
         with job.connect(Krita.instance().version()) as link:
-            for node, plain in zip(nodes, (True, False)):
-                selected = settings.source == "selection"
-                read_mask = None
-                if plain:
-                    read_mask = lambda rect: bytes(rect.width * rect.height)  # noqa: E731
-                elif selected:
-                    fetch = pixels.selection_reader(source.selection, source.rect)
-                    read_mask = BlockReader(job.main, fetch, size, 1)
-                request = Request.build(
-                    size,
-                    layout,
-                    part.placement,
-                    selection=_MASK if read_mask else None,
-                    **settings.job_options(plan),
-                )
-                writer = BlockWriter(job.main, node, 0, 0)
-                reader = BlockReader(job.main, source.read, size, layout.bytes_per_pixel)
-                client.enhance(
-                    request, reader, writer, read_selection=read_mask, connection=link,
-                    **job.options(),
-                )  # fmt: skip
-                writer.flush()
+
+            def make(node, **how):
+                return self._make(job, link, source, part, node, plan, settings, **how)
+
+            make(nodes[0], plain=True)
+            draft = settings.deblur != 0
+            report = make(nodes[1], draft=draft)
+            if draft and report.get("deblur"):  # else it is what the whole would be
+                job.main.call(lambda: self._first_look(part, nodes, plan))
+                make(nodes[1])
+
+    def _make(self, job, link, source, part, node, plan, settings, *, plain=False, draft=False):
+        """One picture of the spot into a node; the server's report."""
+        size, layout, read_mask = source.rect.size, source.space.layout, None
+        if plain:
+            read_mask = lambda rect: bytes(rect.width * rect.height)  # noqa: E731
+        elif settings.source == "selection":
+            fetch = pixels.selection_reader(source.selection, source.rect)
+            read_mask = BlockReader(job.main, fetch, size, 1)
+        request = Request.build(
+            size,
+            layout,
+            part.placement,
+            selection=_MASK if read_mask else None,
+            draft=draft,
+            **settings.job_options(plan),
+        )
+        writer = BlockWriter(job.main, node, 0, 0)
+        reader = BlockReader(job.main, source.read, size, layout.bytes_per_pixel)
+        result = client.enhance(
+            request, reader, writer, read_selection=read_mask, connection=link, **job.options()
+        )
+        writer.flush()
+        return result.report
+
+    def _first_look(self, part, nodes, plan) -> None:
+        if plan is self._plan:
+            self._show_nodes(part, nodes)
+            self._text.setText(_("A first look; the whole is being computed…"))
+
+    def _show_nodes(self, part, nodes) -> None:
+        out, inner = part.placement.out, part.inner
+        self._pictures = [
+            QPixmap.fromImage(node.thumbnail(out.width, out.height)).copy(
+                inner.x, inner.y, inner.width, inner.height
+            )
+            for node in nodes
+        ]
+        self._show()
 
     def _end(self, part, nodes, error) -> None:
         if self._next is not None:
@@ -196,15 +221,8 @@ class Preview(QWidget):
         if error is not None:
             self._text.setText(explain(error))
             return
-        out, inner = part.placement.out, part.inner
-        self._pictures = [
-            QPixmap.fromImage(node.thumbnail(out.width, out.height)).copy(
-                inner.x, inner.y, inner.width, inner.height
-            )
-            for node in nodes
-        ]
         self._text.setText(_("Left: plainly enlarged. Right: the print. Drag the line."))
-        self._show()
+        self._show_nodes(part, nodes)
 
     def _move_split(self, x: float, _y: float) -> None:
         self._split = x

@@ -177,11 +177,22 @@ class Preview:
                 editor="GIMP",
                 editor_version=Gimp.version(),
             ) as link:
-                after = self._job(link, source, part, plan, settings, plain=False)
-                before = self._job(link, source, part, plan, settings, plain=True)
+                job = (link, source, part, plan, settings)
+                before, _report = self._job(*job, plain=True)
+                draft = settings.deblur != 0
+                after, report = self._job(*job, draft=draft)
+                if draft and report.get("deblur"):  # else it is what the whole would be
+                    if plan is self._plan:
+                        self._pictures = (before, after)
+                        self._show()
+                        self._say(_("A first look; the whole is being computed…"))
+                    after, _report = self._job(*job)
         return before, after
 
-    def _job(self, link, source, part: Spot, plan: Plan, settings: Settings, *, plain: bool):
+    def _job(
+        self, link, source, part: Spot, plan: Plan, settings: Settings, *, plain=False, draft=False
+    ):
+        """The spot's picture, and the server's report."""
         size = Size(source.rect.width, source.rect.height)
         layout, read_mask = None, None
         if plain:
@@ -194,11 +205,11 @@ class Preview:
             layout, read_mask = pixels.selection_reader(self._image, (source.rect.x, source.rect.y))
         request = Request.build(
             size, source.format.layout, part.placement, selection=layout,
-            **settings.job_options(plan),
+            draft=draft, **settings.job_options(plan),
         )  # fmt: skip
         out = part.placement.out
         buffer = Gegl.Buffer.new(source.format.name, 0, 0, out.width, out.height)
-        client.enhance(
+        result = client.enhance(
             request,
             pixels.reader(source.drawable, source.format.name),
             pixels.writer(buffer, source.format.name),
@@ -206,7 +217,7 @@ class Preview:
             should_cancel=lambda: self._should_cancel(plan),
             connection=link,
         )
-        return _picture(buffer, part.inner)
+        return _picture(buffer, part.inner), result.report
 
 
 def _thumbnail(layer: Gimp.Layer) -> GdkPixbuf.Pixbuf:
