@@ -74,10 +74,14 @@ def load(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path).convert("RGB"))
 
 
-def pairs(folder: Path, limit: int | None) -> list[tuple[Path, Path]]:
+def pairs(folder: Path, limit: int | None, scale: int = 4) -> list[tuple[Path, Path]]:
     """(low, high) resolution files of one set, in order."""
-    low = sorted(folder.glob("*_LRx4.png"))[:limit]
-    return [(p, next(folder.glob(p.name.replace("_LRx4.png", "_HR.*")))) for p in low]
+    found = []
+    for low in sorted(folder.glob(f"*_LRx{scale}.png"))[:limit]:
+        stem = low.name.split("_")[0]
+        high = sorted(folder.glob(f"{stem}_HRx{scale}.*")) or sorted(folder.glob(f"{stem}_HR.*"))
+        found.append((low, high[0]))
+    return found
 
 
 def enlargement(
@@ -113,6 +117,37 @@ def enlargement(
     return rows
 
 
+def as_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
+    """Through a JPEG with colour at half resolution."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
+    return np.asarray(Image.open(buffer).convert("RGB"))
+
+
+def compressed(data: Path, engine: Engine) -> list[dict]:
+    """Enlargement of Set14 after a JPEG: SPAN alone, after the repair, and what `auto` takes."""
+    rows = []
+    for scale in (2, 4):
+        ways: dict[str, dict[str, object]] = {
+            "span": {"model": f"span-x{scale}", "repair": 0},
+            "repair, span": {"model": f"span-x{scale}", "repair": None},
+            "auto": {"repair": None},
+        }
+        for quality in (60, 80):
+            row: dict[str, object] = {"scale": scale, "quality": quality}
+            for name, options in ways.items():
+                scores = []
+                for low, high in pairs(data / "sr_x4" / "Set14", None, scale):
+                    picture = as_jpeg(load(low), quality)
+                    size = Size(picture.shape[1] * scale, picture.shape[0] * scale)
+                    truth = load(high)[: size.height, : size.width]
+                    result = run(picture, size, engine, deblur=0, sharpen="none", **options)
+                    scores.append(psnr_y(result, truth, scale))
+                row[name] = round(float(np.mean(scores)), 3)
+            rows.append(row)
+    return rows
+
+
 def repair(data: Path, engine: Engine) -> list[dict]:
     """JPEG removal at the same size: gain over the JPEG, for `auto` and fixed amounts."""
     clean = [load(p) for p in sorted((data / "jpeg").glob("*.png"))]
@@ -122,11 +157,7 @@ def repair(data: Path, engine: Engine) -> list[dict]:
         for amount in (None, 33, 66, 100):
             gains = []
             for truth in clean:
-                picture = truth
-                if quality:
-                    buffer = io.BytesIO()
-                    Image.fromarray(truth).save(buffer, "JPEG", quality=quality)
-                    picture = np.asarray(Image.open(buffer).convert("RGB"))
+                picture = as_jpeg(truth, quality) if quality else truth
                 size = Size(truth.shape[1], truth.shape[0])
                 result = run(picture, size, engine, repair=amount, deblur=0, sharpen="none")
                 if quality:
@@ -145,6 +176,7 @@ def main() -> None:
     parser.add_argument("--tile", type=int, default=128, help="source window, px")
     parser.add_argument("--enhanced", action="store_true", help="RealESRGAN too (slow on a CPU)")
     parser.add_argument("--no-repair", action="store_true")
+    parser.add_argument("--no-compressed", action="store_true")
     parser.add_argument("--json", type=Path, default=Path("bench-out/quality.json"))
     args = parser.parse_args()
     engine = Engine()
@@ -169,6 +201,11 @@ def main() -> None:
                 f"{row['quality']!s:8} "
                 + " ".join(f"{row[amount]:7.2f}" for amount in ("auto", "33", "66", "100"))
             )
+    if not args.no_compressed:
+        results["compressed"] = compressed(args.data, engine)
+        print("\nSet14 after a JPEG, PSNR-Y dB")
+        for row in results["compressed"]:  # type: ignore[attr-defined]
+            print("  ".join(f"{key} {value}" for key, value in row.items()))
     results["seconds"] = round(time.perf_counter() - start, 1)
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps(results, indent=1) + "\n")

@@ -279,7 +279,7 @@ class Run:
         machine stood still. It counts as a usual one.
         """
         self.step += 1
-        if self.step > TIMED_STEPS and self._step_s:
+        if self._step_s:
             step_s = step_s if step_s < PAUSE * self._step_s else self._step_s
         self.seconds += step_s
         if self.steps:

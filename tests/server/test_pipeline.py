@@ -570,6 +570,26 @@ def test_automatic_repair_follows_the_jpeg_quality() -> None:
     assert _auto(picture) == 0
 
 
+def test_enlarging_a_jpeg_begins_with_the_network_for_jpegs() -> None:
+    """A mild one goes without a repair, a strong one with it; a clean picture as ever."""
+    ladders, repairs, notes = [], [], []
+    for picture in (
+        u8(photo(256, 192)),
+        _jpeg(u8(photo(256, 192)), 90),
+        _jpeg(u8(photo(256, 192)), 30),
+    ):
+        _, report = run_pipeline(picture, RGB8, Size(512, 384), engine=FakeEngine(), repair=None)
+        ladders.append(report.to_map()["ladder"])
+        repairs.append(report.repair_amount)
+        notes.append(" ".join(report.notes))
+    assert ladders == [["span-x2"], ["span-robust-x2"], ["span-robust-x2"]]
+    assert repairs[:2] == [0, 0]
+    assert repairs[2] > 50
+    assert "JPEG" not in notes[0]
+    assert "by a network that knows them" in notes[1]
+    assert "removed" in notes[2]
+
+
 def test_a_cropped_jpeg_is_recognised_by_its_shifted_grid() -> None:
     cropped = _jpeg(u8(photo(512, 384)), 30)[5:, 3:]
     assert _auto(cropped) > 50

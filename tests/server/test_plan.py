@@ -59,6 +59,36 @@ def test_enhanced_uses_its_own_networks_only() -> None:
     assert [spec.style for spec in plan.ladder] == ["enhanced"]
 
 
+def test_compressed_pictures_meet_a_robust_network_first() -> None:
+    """The second network sees its answer, which is clean."""
+    request = _request(Size(400, 300), Size(3200, 2400))
+    plain = make_plan(request, repair_amount=80, memory_bytes=GIB)
+    assert [spec.name for spec in plain.ladder] == ["span-x2", "span-x4"]
+    plan = make_plan(request, repair_amount=80, memory_bytes=GIB, compressed=True)
+    assert [spec.name for spec in plan.ladder] == ["span-robust-x2", "span-x4"]
+    assert plan.repair is not None
+
+
+def test_mildly_compressed_pictures_need_no_repair_before_a_robust_network() -> None:
+    request = _request(Size(400, 300), Size(800, 600))
+    plan = make_plan(request, repair_amount=20, memory_bytes=GIB, compressed=True)
+    assert plan.repair is None
+    same_size = _request(Size(400, 300), Size(400, 300))
+    plan = make_plan(same_size, repair_amount=20, memory_bytes=GIB, compressed=True)
+    assert plan.repair is not None  # nothing else would remove the blocks
+
+
+@pytest.mark.parametrize("options", [{"model": "span-x4"}, {"style": "enhanced"}])
+def test_what_the_user_chose_is_not_exchanged(options: dict[str, str]) -> None:
+    request = _request(Size(400, 300), Size(1600, 1200), **options)
+    clean, compressed = (
+        make_plan(request, repair_amount=20, memory_bytes=GIB, compressed=found)
+        for found in (False, True)
+    )
+    assert clean.ladder == compressed.ladder
+    assert clean.repair == compressed.repair
+
+
 def test_a_model_that_does_not_enlarge_is_refused() -> None:
     request = _request(Size(400, 300), Size(800, 600), model="waifu2x-photo-denoise1")
     with pytest.raises(BadInput, match="does not enlarge"):

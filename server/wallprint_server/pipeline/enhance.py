@@ -112,9 +112,11 @@ class _Job:
             request,
             repair_amount=amount,
             memory_bytes=_memory_budget(engine.device),
+            compressed=blocking is not None and blocking.compressed,
             deblur=deblur,
             tile_px=0 if engine.device.type == "cpu" else GPU_TILE_PX,
         )
+        amount = amount if self.plan.repair else 0
         self.report = Report(self.plan, engine.describe(), blocking, amount, blur)
 
     def run(self) -> Report:

@@ -31,6 +31,9 @@ BLEND_PX = 16
 # Up to this much beyond a ladder the last resample enlarges: nobody sees half a percent.
 TOLERANCE = 1.005
 MAX_STEPS = 4
+# An automatic repair of less than this takes more than it gives when the next network copes with
+# blocks by itself: JPEG quality 80 and better (docs/measurements.md).
+LEAST_REPAIR = 26
 MIN_TILE_PX = 64
 # Without a network any window will do that keeps the border small.
 PLAIN_WINDOW_PX = 512
@@ -208,6 +211,7 @@ def make_plan(
     *,
     repair_amount: int,
     memory_bytes: int,
+    compressed: bool = False,
     deblur: tuple[NetworkSpec, int] | None = None,
     tile_px: int = 0,
 ) -> Plan:
@@ -217,6 +221,8 @@ def make_plan(
         request: the job, checked.
         repair_amount: 0..100, automatic already resolved.
         memory_bytes: what a tile may use.
+        compressed: the picture was found to be a JPEG; the first network of the ladder is then one
+            that does not magnify blocks, and does without a repair where there is little to do.
         deblur: network and amount, automatic already resolved; it has tiles of its own, which take
             the repair along, so that this plan's need no border for either.
         tile_px: preferred side of a source window, 0 for the one that the networks run best
@@ -229,6 +235,11 @@ def make_plan(
     step = max(window.width / out.width, window.height / out.height)
     wanted = max(out.width / window.width, out.height / window.height)
     ladder = cheapest_ladder(wanted, _enlargers(options.model, options.style))
+    robust = catalog.robust_twin(ladder[0]) if compressed and ladder and not options.model else None
+    if robust and robust.robust:
+        ladder = (robust, *ladder[1:])
+        if repair_amount < LEAST_REPAIR and not deblur:
+            repair_amount = 0
     repair = None
     if repair_amount:
         level, blend = level_and_blend(repair_amount)

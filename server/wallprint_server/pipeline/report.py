@@ -81,6 +81,10 @@ class Report:
                 f"JPEG blocks of {self.blocking.step:.1f} levels were found and removed "
                 f"(repair {self.repair_amount})."
             )
+        elif any(spec.robust for spec in self.plan.ladder):
+            self.notes.append(
+                "The picture was a JPEG; it was enlarged by a network that knows them."
+            )
         if self.blur is not None and self.blur.amount:
             self.notes.append(self._blur_note(self.blur, ppi))
         if self.redone:
