@@ -192,6 +192,30 @@ def test_hidden_colours_make_no_fringe(alpha: str) -> None:
     assert 0 < result[..., 3].mean() < 255
 
 
+@pytest.mark.parametrize(
+    "layout", [PixelLayout("RGBA", "u16", "straight"), PixelLayout("GRAYA", "f32", "straight")]
+)
+def test_an_opaque_layer_costs_and_gives_what_one_without_alpha_does(layout: PixelLayout) -> None:
+    """Every layer of Krita's has an alpha channel; its border for hidden colours is not needed."""
+    colours = layout.channels - 1
+    picture = photo(700, 500, channels=colours)
+    full = 65535 if layout.dtype == "u16" else 1.0
+    picture = np.floor(picture * full) if layout.dtype == "u16" else picture
+    plain = PixelLayout(layout.model[:-1], layout.dtype)
+    options = {"engine": FakeEngine(), "tile_px": 256, "sharpen": "matte", "repair": 40}
+    size = Size(1050, 750)
+    wanted, without = run_pipeline(picture, plain, size, **options)
+    solid = np.dstack([picture, np.full(picture.shape[:2], full)])
+    result, report = run_pipeline(solid, layout, size, **options)
+    assert report.plan.tiles == without.plan.tiles
+    assert np.array_equal(result[..., :colours], wanted)
+    assert (result[..., colours] == full).all()
+    solid[0, 0, colours] = 0
+    holed, report = run_pipeline(solid, layout, size, **options)
+    assert report.plan.tiles > without.plan.tiles
+    assert holed[0, 0, colours] < full
+
+
 def test_alpha_is_enlarged_plainly() -> None:
     picture = np.concatenate([photo(160, 160), _disc()[..., None]], 2)
     result, _ = run_pipeline(

@@ -66,6 +66,12 @@ def to_planes(
     return Planes(colour.contiguous(), alpha)
 
 
+def is_opaque(data: bytes | bytearray | memoryview, layout: PixelLayout) -> bool:
+    """Whether every pixel of a layout with alpha is fully opaque."""
+    alpha = np.frombuffer(data, dtype=_NUMPY[layout.dtype])[layout.channels - 1 :: layout.channels]
+    return bool((alpha == _FULL_SCALE.get(layout.dtype, 1.0)).all())
+
+
 def to_bytes(planes: Planes, layout: PixelLayout) -> bytes:
     """Planes -> interleaved bytes; the inverse of `to_planes`. Integers round half up, clipped."""
     colour = planes.colour

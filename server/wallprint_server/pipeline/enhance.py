@@ -21,7 +21,7 @@ from wallprint_protocol.print_size import Rect
 from wallprint_protocol.request import Request
 
 from ..imaging.color import fill_hidden
-from ..imaging.convert import Planes, mask_to_plane, to_bytes, to_planes
+from ..imaging.convert import Planes, is_opaque, mask_to_plane, to_bytes, to_planes
 from ..imaging.local import gaussian_blur, local_max
 from ..imaging.mosaic import Mosaic, fade_in
 from ..imaging.reach import (
@@ -108,6 +108,7 @@ class _Job:
         self.engine, self.on_progress, self.should_cancel = engine, on_progress, should_cancel
         amount, blocking = self._repair_amount()
         deblur, blur = self._deblur_amount()
+        self.opaque = self._is_opaque()
         self.plan = make_plan(
             request,
             repair_amount=amount,
@@ -115,6 +116,7 @@ class _Job:
             compressed=blocking is not None and blocking.compressed,
             deblur=deblur,
             tile_px=0 if engine.device.type == "cpu" else GPU_TILE_PX,
+            opaque=self.opaque,
         )
         amount = amount if self.plan.repair else 0
         self.report = Report(self.plan, engine.describe(), blocking, amount, blur)
@@ -202,9 +204,7 @@ class _Job:
         src_y = self._source_span(1, ys)
         with self._timed("read"):
             planes = self._read(src_x, src_y)
-            visible = planes.colour
-            if planes.alpha is not None:
-                visible = fill_hidden(planes.colour, planes.alpha)
+            visible = self._visible(planes)
         mask = self._mask(xs, ys)
         cut = (slice(None), slice(None), _within(wide_y, ys), _within(wide_x, xs))
         if mask is None or bool(mask.any()):
@@ -222,6 +222,8 @@ class _Job:
             colour = self._limit_ink(colour, visible, src_x, src_y, xs, ys)
         if planes.alpha is None:
             return colour
+        if self.opaque:
+            return torch.cat([colour, torch.ones_like(colour[:, :1])], 1)
         # Within the range of the nearest pixels: otherwise every cut-out would ring, with a ghost
         # of its outline (8 levels of 255) three source pixels outside.
         reach = ceil(max(1.0, x_axis.step, y_axis.step))
@@ -333,7 +335,7 @@ class _Job:
 
     def _clean(self, xs: tuple[int, int], ys: tuple[int, int]) -> Tensor:
         """Visible colours of a window of the source after the repair, for the deblurring."""
-        margin = FILL_REACH_PX if self.request.layout.has_alpha else 0
+        margin = FILL_REACH_PX if self.request.layout.has_alpha and not self.opaque else 0
         if self.plan.repair is not None:
             margin += self.plan.repair[0].reach_px + gaussian_reach(REPAIR_SIGMA_PX)
         wide_x, wide_y = (
@@ -343,11 +345,24 @@ class _Job:
                 (ys, self.request.source.height),
             )
         )
-        planes = self._read(wide_x, wide_y)
-        visible = planes.colour
-        if planes.alpha is not None:
-            visible = fill_hidden(planes.colour, planes.alpha)
+        visible = self._visible(self._read(wide_x, wide_y))
         return self._repaired(visible)[..., _within(wide_y, ys), _within(wide_x, xs)]
+
+    def _visible(self, planes: Planes) -> Tensor:
+        """Colours; under alpha 0 the nearest visible ones."""
+        if planes.alpha is None or self.opaque:
+            return planes.colour
+        return fill_hidden(planes.colour, planes.alpha)
+
+    def _is_opaque(self) -> bool:
+        """Whether a layer that has an alpha channel has no transparent pixel."""
+        layout, size = self.request.layout, self.request.source
+        if not layout.has_alpha:
+            return False
+        strips = (
+            Rect(0, y, size.width, min(64, size.height - y)) for y in range(0, size.height, 64)
+        )
+        return all(is_opaque(self.source.read(strip), layout) for strip in strips)
 
     def _mask(self, xs: tuple[int, int], ys: tuple[int, int]) -> Tensor | None:
         """(1, 1, h, w) feathered selection in [0, 1] of result columns and rows, or None."""

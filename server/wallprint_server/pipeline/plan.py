@@ -214,6 +214,7 @@ def make_plan(
     compressed: bool = False,
     deblur: tuple[NetworkSpec, int] | None = None,
     tile_px: int = 0,
+    opaque: bool = False,
 ) -> Plan:
     """Decide stages, networks and tiles.
 
@@ -227,6 +228,9 @@ def make_plan(
             the repair along, so that this plan's need no border for either.
         tile_px: preferred side of a source window, 0 for the one that the networks run best
             with on a CPU; memory comes first, and the request's own wish before both.
+
+        opaque: the layer has an alpha channel and no transparent pixel, as every layer of Krita's
+            that is just a photograph: nothing hidden has to be filled.
 
     Raises:
         BadInput: unknown network, or one that does not enlarge.
@@ -253,7 +257,7 @@ def make_plan(
     reaches = grid_reaches(ladder, step)
     reach = reaches[0] + sum(spec.reach_px + gaussian_reach(REPAIR_SIGMA_PX) for spec in before)
     reach += sharpening.reach_px * step if sharpening else 0.0
-    reach += FILL_REACH_PX if request.layout.has_alpha else 0.0
+    reach += FILL_REACH_PX if request.layout.has_alpha and not opaque else 0.0
     blend_px = 0 if all(spec.exact for spec in networks) else BLEND_PX
     cost = tile_cost(request, ladder, before, step, reach + blend_px * step)
     side = options.tile_px or tile_px or best_window(ladder, before, cost)
