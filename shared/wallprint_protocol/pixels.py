@@ -124,11 +124,10 @@ class Grid:
         return (self.rect(i) for i in range(len(self)))
 
 
-def strip_cell(size: Size, bytes_per_pixel: int, target_bytes: int = 2 << 20) -> Size:
+def strip_cell(size: Size, bytes_per_pixel: int, target_bytes: int = 1 << 20) -> Size:
     """Cell for transfer: full-width strips of about `target_bytes`, so both ends copy whole rows.
 
-    2 MiB: half as many messages as with 1 MiB take a tenth less processor time, and more than that
-    only more memory. A row longer than `target_bytes` is split into equal parts of one row.
+    A row longer than `target_bytes` is split into equal parts of one row.
     """
     row_bytes = size.width * bytes_per_pixel
     if row_bytes <= target_bytes:
