@@ -29,6 +29,9 @@ PROGRESS_EVERY_S = 0.1
 OPEN_TIMEOUT_S = 120.0  # reserving many gigabytes of spool takes its time on a slow disk
 CANCEL_TIMEOUT_S = 5.0
 MAX_RESENDS = 2
+# Half of the default: what is under way lies in the editor's memory, and results never come faster
+# than they are computed.
+DOWN_WINDOW_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -209,7 +212,7 @@ class JobRun:
             )
         self._output = _Output(answer.out, self._write)
         tile_bytes = answer.out.tile.pixels * request.layout.bytes_per_pixel
-        self._down = flow.ReceiveCredit(flow.WINDOW_BYTES, tile_bytes)
+        self._down = flow.ReceiveCredit(DOWN_WINDOW_BYTES, tile_bytes)
         self._link.send(messages.Credit(self._job, "down", self._down.granted))
 
     def _all_tiles(self) -> Iterable[tuple[_Plane, int]]:
