@@ -40,10 +40,8 @@ def test_jpeg_to_print_with_the_real_networks(photograph: Path) -> None:
     assert result.returncode == 0, result.stderr
     summary = json.loads(result.stdout)
     assert (summary["width"], summary["height"]) == (236, 177)  # 40 mm, 30 mm at 150 ppi
-    assert summary["networks"].keys() & {
-        "span-x4",
-        "span-robust-x4",
-    }  # by what it takes the JPEG for
+    # The photograph is a JPEG of quality 92 and shows it.
+    assert summary["networks"]["span-robust-x4"]
     assert summary["device"].startswith("CPU")
     with Image.open(target) as picture:
         assert picture.info["dpi"] == (150, 150)

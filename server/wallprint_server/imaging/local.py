@@ -47,8 +47,8 @@ def _in_strips(x: Tensor, reach: int, apply: Callable[[Tensor], Tensor]) -> Tens
         apply: (B, C, h + 2 reach, W) -> (B, C, h, W).
     """
     height = x.shape[2] - 2 * reach
-    rows = max(reach, STRIP_FLOATS // (x.shape[1] * x.shape[3]), 8)
-    if height <= 2 * rows or x.device.type != "cpu":
+    rows = max(reach, strip_floats(x) // (x.shape[1] * x.shape[3]), 8)
+    if height <= 2 * rows:
         return apply(x)
     result = x.new_empty((*x.shape[:2], height, x.shape[3]))
     for top in range(0, height, rows):

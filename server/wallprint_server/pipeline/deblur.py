@@ -122,7 +122,7 @@ class Deblurring:
         """
         while True:
             try:
-                return self._clean(xs, ys) + self._change(xs, ys)
+                return self._stitched(xs, ys)
             except torch.OutOfMemoryError:
                 if self._core <= LEAST_CORE_PX:
                     raise
@@ -130,8 +130,8 @@ class Deblurring:
             self._core = max(LEAST_CORE_PX, self._core // 2 // self._multiple * self._multiple)
             self._kept.clear()
 
-    def _change(self, xs: Range, ys: Range) -> Tensor:
-        """(1, C, h, w): what is added to that part of the source."""
+    def _stitched(self, xs: Range, ys: Range) -> Tensor:
+        """`planes` from the tiles that it touches."""
         core = self._core
         for key in [key for key in self._kept if (key[0] + 1) * core <= ys[0]]:
             del self._kept[key]
@@ -151,7 +151,7 @@ class Deblurring:
         return self._kept[key]
 
     def _compute(self, row: int, column: int) -> Tensor:
-        """(1, C, h, w): the change of one core, as much of it as lies in the picture."""
+        """(1, C, h, w): one core, deblurred, as much of it as lies in the picture."""
         (x0, x1, left, right), (y0, y1, top, bottom) = (
             self._cut(n, length)
             for n, length in ((column, self._size.width), (row, self._size.height))
@@ -165,7 +165,7 @@ class Deblurring:
             change = torch.cat([self._answer(part, x0, y0) for part in parts], 1)
         else:
             change = self._answer(window, x0, y0)
-        return (self._share * change)[..., top:bottom, left:right].clone()
+        return (window + self._share * change)[..., top:bottom, left:right].clone()
 
     def _cut(self, number: int, length: int) -> tuple[int, int, int, int]:
         """One axis: window [start, stop) in the padded picture, core [a, b) within the window."""
