@@ -29,9 +29,9 @@ PROGRESS_EVERY_S = 0.1
 OPEN_TIMEOUT_S = 120.0  # reserving many gigabytes of spool takes its time on a slow disk
 CANCEL_TIMEOUT_S = 5.0
 MAX_RESENDS = 2
-# Half of the default: what is under way lies in the editor's memory, and results never come faster
+# Less than the default: what is under way lies in the editor's memory, and results never come faster
 # than they are computed.
-DOWN_WINDOW_BYTES = 8 << 20
+DOWN_WINDOW_BYTES = 6 << 20
 
 
 @dataclass(frozen=True)
