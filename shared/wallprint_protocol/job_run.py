@@ -29,8 +29,8 @@ PROGRESS_EVERY_S = 0.1
 OPEN_TIMEOUT_S = 120.0  # reserving many gigabytes of spool takes its time on a slow disk
 CANCEL_TIMEOUT_S = 5.0
 MAX_RESENDS = 2
-# Less than the default: what is under way lies in the editor's memory, and results never come faster
-# than they are computed.
+# Less than the default: what is under way lies in the editor's memory, and results never come
+# faster than they are computed.
 DOWN_WINDOW_BYTES = 6 << 20
 
 
