@@ -3,7 +3,10 @@
     python -m training repair      --tiles PACK --out RUN --budget 60
     python -m training repair-guided --tiles PACK --out RUN --budget 60
     python -m training span-robust --tiles PACK --out RUN --budget 30 --scale 4
-    python -m training mssnet      --tiles PACK --out RUN --budget 25 --variant small
+    python -m training mssnet      --tiles PACK --out RUN --budget 25
+    python -m training measure     --tiles PACK --out RUN --eval EVAL
+
+The last measures what a run has left, on another machine than the one that trained.
 
 The same command again goes on where the last one stopped. Ends with 0 when the network is finished
 and good enough (or there was nothing to measure it with), 1 when it is finished and not good
@@ -21,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from wallprint_server.models.networks import mssnet_tensors
 from wallprint_server.models.networks.mssnet import VARIANTS, MSSNet
@@ -30,13 +33,13 @@ from . import result
 from .data import Tiles
 from .gates import Gate
 from .loop import Options, Run
-from .mssnet import MssnetRecipe
+from .mssnet import LIGHT, MssnetRecipe
 from .repair import GuidedRecipe, RepairRecipe
 from .span import SpanRecipe
 
 FINISHED, NOT_GOOD_ENOUGH, GIVE_AGAIN = 0, 1, 75
 # A deblurring network that a CPU can train in hours instead of weeks.
-NARROW = (12, 8, 8)
+SIZES = {**VARIANTS, "light": LIGHT, "narrow": (12, 8, 8)}
 
 AnyRecipe = RepairRecipe | GuidedRecipe | SpanRecipe | MssnetRecipe
 
@@ -54,12 +57,16 @@ class Kind:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train; see the module's text for the result."""
     options = _parser().parse_args(arguments)
+    if options.network == "measure":
+        return _measure_again(options)
     device = _device(options.device)
+    torch.backends.cudnn.benchmark = True  # all pieces have the same few sizes
     if options.threads:
         torch.set_num_threads(options.threads)
     half = options.precision == "bfloat16" or (options.precision == "auto" and _is_gpu(device))
     tiles = Tiles(options.tiles, device, options.limit)
     kind = _kind(options, tiles, device)
+    start = None if options.start is None else unpacked(result.read_weights([options.start]))
     run = Run(
         kind.recipe,
         options.out,
@@ -70,9 +77,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             seed=options.seed,
             device=device,
             half=half,
-            compiled=options.compile,
+            recorded=not options.plain,
         ),
+        start,
     )
+    if options.profile:
+        print(run.profile())
+        return FINISHED
     if not run.go():
         print(f"The slice is over after step {run.step}; give the same command again.")
         return GIVE_AGAIN
@@ -88,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         precision="bfloat16 inside the network" if half else "float32",
         seed=options.seed,
         licence=kind.licence,
+        tiles=len(tiles.pixels),
+        torch=torch.__version__,
     )
     return finish(run.averaged(), kind.recipe, facts, options)
 
@@ -96,10 +109,21 @@ def finish(net: nn.Module, recipe: AnyRecipe, facts: result.Facts, options: Any)
     """Write the weights, measure what was written, write the card."""
     tensors = net.state_dict()
     packed = mssnet_tensors.packed(tensors) if isinstance(net, MSSNet) else tensors
-    files = result.write_weights(options.out, facts, packed)
+    result.write_weights(options.out, facts, packed)
+    return measure(recipe, facts, options)
+
+
+def unpacked(stored: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of a file as the network has them."""
+    return mssnet_tensors.unpacked(stored) if mssnet_tensors.PRELU in stored else stored
+
+
+def measure(recipe: AnyRecipe, facts: result.Facts, options: Any) -> int:
+    """Measure the weights in a run's folder and write the card."""
+    files = result.weights_of(options.out, facts)
     stored = result.read_weights(files)
-    kept = recipe.build().cpu().eval().requires_grad_(False)
-    kept.load_state_dict(mssnet_tensors.unpacked(stored) if isinstance(net, MSSNet) else stored)
+    kept: nn.Module = recipe.build().cpu().eval().requires_grad_(False)
+    kept.load_state_dict(unpacked(stored))
     gates: list[Gate] = []
     if options.eval is not None:
         with torch.inference_mode():
@@ -111,12 +135,24 @@ def finish(net: nn.Module, recipe: AnyRecipe, facts: result.Facts, options: Any)
     return FINISHED if all(gate.passed for gate in gates) else NOT_GOOD_ENOUGH
 
 
+def _measure_again(options: Any) -> int:
+    """Measure what a run has left, here."""
+    facts = result.read_facts(options.out)
+    command = _parser().parse_args(shlex.split(facts.command)[3:])
+    tiles = Tiles(options.tiles, torch.device("cpu"), 16)
+    gpu = "CPU" not in facts.device
+    recipe = _kind(command, tiles, torch.device("cuda" if gpu else "cpu")).recipe
+    return measure(recipe, facts, options)
+
+
 def _kind(options: Any, tiles: Tiles, device: torch.device) -> Kind:
     """The recipe of a command."""
     recipe: AnyRecipe
     licence = "GPL-3.0-or-later"
     if options.network == "repair":
         recipe = RepairRecipe(tiles)
+        if _is_gpu(device):
+            recipe = replace(recipe, batch=64, side=128, on_gpu=True)
         shape = f"residual network at half resolution, width {recipe.width}, {recipe.blocks} blocks"
         about = "Removes JPEG blocks, ringing and noise, with a strength from 0 to 1."
     elif options.network == "repair-guided":
@@ -129,15 +165,14 @@ def _kind(options: Any, tiles: Tiles, device: torch.device) -> Kind:
         about = "Enlarges pictures that were compressed or noisy without magnifying that."
         licence = "Apache-2.0"  # as the weights that it begins with
     else:
-        sizes = options.sizes or {**VARIANTS, "narrow": NARROW}[options.variant]
+        sizes = options.sizes or SIZES[options.variant]
         recipe = MssnetRecipe(tiles, sizes=sizes, on_gpu=_is_gpu(device))
         if not _is_gpu(device):
             recipe = replace(recipe, batch=4, batch_b=2, side=96, side_b=128, rate=1e-3)
         shape = f"MSSNet (arXiv 2202.09652), width, scale, vscale = {recipe.sizes}"
         about = "Removes blur from a moving camera or a lens out of focus."
-    changes = {
-        name: value for name, value in (("batch", options.batch), ("side", options.side)) if value
-    }
+    values = {"batch": options.batch, "side": options.side, "rate": options.rate}
+    changes = {name: value for name, value in values.items() if value}
     return Kind(replace(recipe, **changes), shape, about, licence)
 
 
@@ -159,6 +194,10 @@ def _device(name: str) -> torch.device:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__.split("\n")[0])
     networks = parser.add_subparsers(dest="network", required=True)
+    again = networks.add_parser("measure")
+    again.add_argument("--tiles", type=Path, required=True, help="folder of the tile pack")
+    again.add_argument("--out", type=Path, required=True, help="folder of the run")
+    again.add_argument("--eval", type=Path, required=True, help="folder of the evaluation pictures")
     for name in ("repair", "repair-guided", "span-robust", "mssnet"):
         one = networks.add_parser(name)
         one.add_argument("--tiles", type=Path, required=True, help="folder of the tile pack")
@@ -168,17 +207,20 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--steps", type=int, default=0, help="so many steps instead of a time")
         one.add_argument("--slice", type=float, default=0.0, help="stop after so many minutes")
         one.add_argument("--seed", type=int, default=1)
+        one.add_argument("--start", type=Path, help="weights of an earlier run to begin with")
+        one.add_argument("--rate", type=float, default=0.0, help="highest learning rate")
+        one.add_argument("--profile", action="store_true", help="tell where a step's time goes")
         one.add_argument("--device", default="auto", help="auto, cpu or cuda")
         one.add_argument("--threads", type=int, default=0, help="of the CPU")
         one.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
-        one.add_argument("--compile", action="store_true", help="use torch.compile")
+        one.add_argument("--plain", action="store_true", help="on a GPU, do not record the work")
         one.add_argument("--batch", type=int, default=0)
         one.add_argument("--side", type=int, default=0, help="of the pieces, px")
         one.add_argument("--limit", type=int, help="use only so many tiles")
         if name == "span-robust":
             one.add_argument("--scale", type=int, choices=(2, 4), default=4)
         if name == "mssnet":
-            one.add_argument("--variant", choices=(*VARIANTS, "narrow"), default="small")
+            one.add_argument("--variant", choices=tuple(SIZES), default="light")
             one.add_argument("--sizes", type=_sizes, help="width,scale,vscale instead")
     return parser
 

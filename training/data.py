@@ -67,16 +67,23 @@ class Tiles:
             (B, 3, side, side) float32 in [0, 1].
         """
         height, width = self.pixels.shape[-2:]
-        which = torch.randint(len(self.used), (count,), generator=generator).tolist()
-        tops = torch.randint(height - side + 1, (count,), generator=generator).tolist()
-        lefts = torch.randint(width - side + 1, (count,), generator=generator).tolist()
-        turns = torch.randint(8, (count,), generator=generator).tolist()
-        pieces = []
-        for i, top, left, turn in zip(which, tops, lefts, turns, strict=True):
-            piece = self.pixels[self.used[i], :, top : top + side, left : left + side]
-            piece = piece.flip(-1) if turn >= 4 else piece
-            pieces.append(torch.rot90(piece, turn % 4, (1, 2)))
-        return torch.stack(pieces).float() / 255
+        which = torch.randint(len(self.used), (count,), generator=generator)
+        tops = torch.randint(height - side + 1, (count, 1, 1), generator=generator)
+        lefts = torch.randint(width - side + 1, (count, 1, 1), generator=generator)
+        turned, up, left = (torch.randint(2, (3, count, 1, 1), generator=generator) > 0).unbind()
+        tile = torch.tensor(self.used)[which].view(-1, 1, 1)
+        # Where each pixel comes from, for all pieces at once: a GPU would wait for single cuts.
+        device = self.pixels.device
+        at = torch.arange(side, device=device)
+        tile, tops, lefts, turned, up, left = (
+            t.to(device) for t in (tile, tops, lefts, turned, up, left)
+        )
+        rows = torch.where(turned, at.view(1, 1, -1), at.view(1, -1, 1))
+        columns = torch.where(turned, at.view(1, -1, 1), at.view(1, 1, -1))
+        rows = torch.where(up, side - 1 - rows, rows) + tops
+        columns = torch.where(left, side - 1 - columns, columns) + lefts
+        pieces = self.pixels[tile, :, rows, columns]  # (B, side, side, 3)
+        return pieces.permute(0, 3, 1, 2).float().contiguous() / 255
 
     def held_out(self, side: int) -> Tensor:
         """The middle of every tile that is never trained on, (n, 3, side, side) in [0, 1]."""

@@ -123,10 +123,12 @@ def _coded(planes: Tensor, divisors: Tensor) -> Tensor:
         divisors: (B, 1, 8, 8).
     """
     b, c, h, w = planes.shape
-    m = _dct(planes.device)
+    row = _dct(planes.device)
+    both = torch.kron(row, row)  # rows and columns as one product of 64: what a GPU is good at
     cells = (planes - 128).view(b, c, h // BLOCK, BLOCK, w // BLOCK, BLOCK)
-    cells = cells.permute(0, 1, 2, 4, 3, 5)  # (B, C, rows, columns, 8, 8)
-    divisors = divisors.view(b, 1, 1, 1, BLOCK, BLOCK)
-    coefficients = (m @ cells @ m.T / divisors).round() * divisors
-    cells = (m.T @ coefficients @ m + 128).round().clamp(0, 255)
+    cells = cells.permute(0, 1, 2, 4, 3, 5).reshape(b, -1, BLOCK * BLOCK)
+    divisors = divisors.reshape(b, 1, BLOCK * BLOCK)
+    coefficients = (cells @ both.T / divisors).round() * divisors
+    cells = (coefficients @ both + 128).round().clamp(0, 255)
+    cells = cells.view(b, c, h // BLOCK, w // BLOCK, BLOCK, BLOCK)
     return cells.permute(0, 1, 2, 4, 3, 5).reshape(b, c, h, w)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,10 +48,13 @@ class Recipe(Protocol):
         """The network to begin with."""
 
     def entry(self, net: nn.Module) -> Callable[..., Any]:
-        """What of the network is called, and compiled, in training."""
+        """What of the network is called in training."""
 
-    def loss(self, call: Callable[..., Any], draw: Draw) -> Tensor:
-        """Loss of one batch, made by `draw`'s generators; `call` is the network's entry."""
+    def batch_of(self, draw: Draw) -> tuple[Tensor, ...]:
+        """One batch, made by `draw`'s generators."""
+
+    def loss(self, call: Callable[..., Any], *batch: Tensor) -> Tensor:
+        """Loss of a batch, computed on the device alone; `call` is the network's entry."""
 
     def look(self, net: nn.Module) -> dict[str, float]:
         """A few numbers on pictures that are never trained on."""
@@ -84,7 +88,7 @@ class Options:
         seed: of everything drawn.
         device: where.
         half: bfloat16 inside the network.
-        compiled: try torch.compile.
+        recorded: on a GPU, record forward and backward once and replay them (`Recorded`).
         save_s: seconds between checkpoints.
         look_s: seconds between looks at held-out pictures.
     """
@@ -95,7 +99,7 @@ class Options:
     seed: int = 1
     device: torch.device = torch.device("cpu")  # noqa: RUF009 (immutable)
     half: bool = False
-    compiled: bool = False
+    recorded: bool = True
     save_s: float = 120.0
     look_s: float = 120.0
 
@@ -110,6 +114,50 @@ def rate_at(recipe: Recipe, progress: float) -> float:
     )
 
 
+class Recorded:
+    """Forward and backward for one shape of batch, recorded on a GPU and replayed.
+
+    A small network is thousands of short kernels; replaying them costs the CPU nothing, which
+    makes the next batch meanwhile.
+    """
+
+    def __init__(
+        self, work: Callable[..., Tensor], net: nn.Module, batch: tuple[Tensor, ...]
+    ) -> None:
+        """Record.
+
+        Args:
+            work: the loss of a batch; must not leave the device.
+            net: the network whose gradients are wanted.
+            batch: any of its shape.
+        """
+        self.net = net
+        self.inputs = [tensor.clone() for tensor in batch]
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):  # the first rounds choose algorithms: not recorded
+            for _ in range(3):
+                net.zero_grad(set_to_none=True)
+                work(*self.inputs).backward()  # type: ignore[no-untyped-call]
+        torch.cuda.current_stream().wait_stream(aside)
+        net.zero_grad(set_to_none=True)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            loss = work(*self.inputs)
+            loss.backward()  # type: ignore[no-untyped-call]
+        self.loss = loss.detach()
+        self.gradients = [parameter.grad for parameter in net.parameters()]
+
+    def __call__(self, batch: tuple[Tensor, ...]) -> Tensor:
+        """Start; the loss and the gradients are there when the stream has come so far."""
+        for held, tensor in zip(self.inputs, batch, strict=True):
+            held.copy_(tensor)
+        for parameter, gradient in zip(self.net.parameters(), self.gradients, strict=True):
+            parameter.grad = gradient
+        self.graph.replay()
+        return self.loss
+
+
 class Run:
     """A run in a folder, new or continued.
 
@@ -121,17 +169,34 @@ class Run:
         progress: 0..1.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path, options: Options) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        options: Options,
+        start: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Begin, or take up the run that the folder holds.
+
+        Args:
+            recipe: what is trained.
+            folder: of the run.
+            options: how.
+            start: a network's tensors to begin with, instead of new ones.
+        """
         self.recipe, self.folder, self.options = recipe, folder, options
         torch.manual_seed(options.seed)
-        self.net = recipe.build().to(options.device)
+        self.net = recipe.build()
+        if start is not None:
+            self.net.load_state_dict(dict(start))
+        self.net = self.net.to(options.device)
         self.net = self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
             self.net.parameters(),
             recipe.rate,
             betas=(0.9, 0.99),
             weight_decay=0.0,
-            fused=options.device.type == "cuda",
+            fused=_is_gpu(options),
         )
         self.average = {k: p.detach().clone() for k, p in self.net.named_parameters()}
         self.step, self.seconds, self.progress = 0, 0.0, 0.0
@@ -139,6 +204,13 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         self._resume()
         self._step_s = 0.0
+        self._recordings: dict[tuple[torch.Size, ...], Recorded] = {}
+        self._batch: tuple[Tensor, ...] | None = None
+        self._making_s = 0.0
+        # Batches are made beside the step before; the step does not wait for them.
+        self._aside: torch.cuda.Stream | None = None
+        if _is_gpu(options):
+            self._aside = torch.cuda.Stream(priority=-1)  # type: ignore[no-untyped-call]
 
     @property
     def done(self) -> bool:
@@ -167,6 +239,26 @@ class Run:
                 self.save()
                 return False
         return True
+
+    def profile(self, steps: int = 20) -> str:
+        """Where the time of a step goes, as a table; the run is not kept."""
+        call = self._entry()
+        for _ in range(3):
+            self._one_step(call)
+        kinds = [torch.profiler.ProfilerActivity.CPU]
+        by = "self_cpu_time_total"
+        if _is_gpu(self.options):
+            kinds.append(torch.profiler.ProfilerActivity.CUDA)
+            by = "self_cuda_time_total"
+        making, start = 0.0, time.monotonic()
+        with torch.profiler.profile(activities=kinds) as seen:
+            for _ in range(steps):
+                self._one_step(call)
+                self.step += 1
+                making += self._making_s
+        whole = (time.monotonic() - start) / steps
+        table = seen.key_averages().table(sort_by=by, row_limit=30, max_name_column_width=70)
+        return f"{table}\n{whole:.4f} s a step, {making / steps:.4f} s of it for the next batch"
 
     def averaged(self) -> nn.Module:
         """A network with the averaged weights, float32, for use."""
@@ -223,17 +315,15 @@ class Run:
                     value = tensors.get(f"adam-{name}/{key}")
                     if value is not None:
                         held = value.clone()
-                        if name != "step" or self.options.device.type == "cuda":
+                        if name != "step" or _is_gpu(self.options):
                             held = held.to(self.options.device)
                         if held.dim() == 4:
                             held = held.contiguous(memory_format=torch.channels_last)
                         state[parameter][name] = held
 
     def _entry(self) -> Callable[..., Any]:
-        """The network's entry in the precision and form that were asked for."""
+        """The network's entry in the precision that was asked for."""
         inner = self.recipe.entry(self.net)
-        if self.options.compiled:
-            inner = torch.compile(inner)
 
         def call(*inputs: Any) -> Any:
             if not self.options.half:
@@ -245,32 +335,54 @@ class Run:
 
     def _one_step(self, call: Callable[..., Any]) -> tuple[float, float]:
         """One batch; its loss and the gradient's norm."""
-        seed = self.options.seed * 1_000_003 + self.step
-        device = self.options.device
-        draw = Draw(
-            self.step,
-            self.progress,
-            torch.Generator().manual_seed(seed),
-            torch.Generator(device).manual_seed(seed),
-        )
         rate = rate_at(self.recipe, self.progress)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.net.train()
-        loss = self.recipe.loss(call, draw)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        batch = self._drawn(self.step) if self._batch is None else self._batch
+        loss = self._learn(call, batch)
+        began = time.monotonic()
+        self._batch = None if self.step + 1 == self.steps else self._drawn(self.step + 1)
+        self._making_s = time.monotonic() - began
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
         value, size = float(loss.detach()), float(norm)
         if math.isfinite(value) and math.isfinite(size):
             self.optimizer.step()
             keep = min(AVERAGE, (1 + self.step) / (10 + self.step))
-            with torch.no_grad():
-                for key, parameter in self.net.named_parameters():
-                    self.average[key].lerp_(parameter.detach(), 1 - keep)
+            parameters = [p.detach() for p in self.net.parameters()]
+            torch._foreach_lerp_(list(self.average.values()), parameters, 1 - keep)
         else:  # one bad batch must not end the run
             self._log(skipped=value)
         return value, size
+
+    def _drawn(self, number: int) -> tuple[Tensor, ...]:
+        """The batch of a step."""
+        seed = self.options.seed * 1_000_003 + number
+        draw = Draw(
+            number,
+            number / self.steps if self.steps else self.progress,
+            torch.Generator().manual_seed(seed),
+            torch.Generator(self.options.device).manual_seed(seed),
+        )
+        if self._aside is None:
+            return self.recipe.batch_of(draw)
+        with torch.cuda.stream(self._aside):
+            return self.recipe.batch_of(draw)
+
+    def _learn(self, call: Callable[..., Any], batch: tuple[Tensor, ...]) -> Tensor:
+        """Loss of a batch, and the gradients; on a GPU it may return before they are there."""
+        if self._aside is not None:
+            torch.cuda.current_stream().wait_stream(self._aside)
+            if self.options.recorded:
+                shapes = tuple(tensor.shape for tensor in batch)
+                if shapes not in self._recordings:
+                    work = partial(self.recipe.loss, call)
+                    self._recordings[shapes] = Recorded(work, self.net, batch)
+                return self._recordings[shapes](batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.recipe.loss(call, *batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
 
     def _advance(self, step_s: float) -> None:
         """Count a step, and fit what is left of the schedule to what is left of the time.
@@ -303,3 +415,7 @@ class Run:
         print(text, flush=True)
         with (self.folder / LOG).open("a") as file:
             file.write(text + "\n")
+
+
+def _is_gpu(options: Options) -> bool:
+    return options.device.type == "cuda"

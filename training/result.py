@@ -2,6 +2,7 @@
 
     OUT/NAME.safetensors        float16, at most 16 MiB; NAME-1-of-2... where that is not enough
     OUT/NAME.md                 the card
+    OUT/facts.json              what the card says of the training
     OUT/ATTRIBUTION.tsv        source, author and licence of every picture trained on
 
 Knows nothing of how a network is trained.
@@ -13,7 +14,7 @@ import json
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import safetensors.torch
@@ -23,6 +24,8 @@ from torch import Tensor
 from . import checkpoint
 from .data import licences
 from .gates import Gate
+
+FACTS = "facts.json"
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Facts:
         precision: inside the network.
         seed: of everything drawn.
         licence: of the weights (SPDX).
+        tiles: number of pictures trained on.
+        torch: version.
     """
 
     name: str
@@ -52,6 +57,8 @@ class Facts:
     precision: str
     seed: int
     licence: str
+    tiles: int
+    torch: str
 
 
 def hardware(device: torch.device) -> str:
@@ -88,7 +95,19 @@ def write_weights(folder: Path, facts: Facts, tensors: Mapping[str, Tensor]) -> 
         files.append(folder / f"{stem}.safetensors")
         metadata = {"wallprint": json.dumps(about, sort_keys=True)}
         files[-1].write_bytes(safetensors.torch.save(part, metadata=metadata))
+    (folder / FACTS).write_text(json.dumps(asdict(facts), indent=1))
     return files
+
+
+def read_facts(folder: Path) -> Facts:
+    """What `write_weights` was told."""
+    return Facts(**json.loads((folder / FACTS).read_text()))
+
+
+def weights_of(folder: Path, facts: Facts) -> list[Path]:
+    """The files that `write_weights` wrote."""
+    single = folder / f"{facts.name}.safetensors"
+    return [single] if single.is_file() else sorted(folder.glob(f"{facts.name}-*-of-*.safetensors"))
 
 
 def read_weights(files: Sequence[Path]) -> dict[str, Tensor]:
@@ -110,9 +129,9 @@ def write_card(folder: Path, facts: Facts, pack: Path, gates: Sequence[Gate]) ->
         f"- Architecture: {facts.architecture}.",
         f"- Weights: {facts.licence}, trained by the wallprint project, float16.",
         f"- Training: {facts.steps} steps in {facts.seconds:.0f} s on {facts.device}, "
-        f"{facts.precision}, seed {facts.seed}, torch {torch.__version__}.",
+        f"{facts.precision}, seed {facts.seed}, torch {facts.torch}.",
         f"- Command: `{facts.command}`",
-        f"- Pictures: {sum(counts.values())} tiles of 512 x 512 px cut from photographs; each with "
+        f"- Pictures: {facts.tiles} tiles of 512 x 512 px cut from photographs; each with "
         "source, author, licence and changes in `ATTRIBUTION.tsv`.",
         "",
         "| licence of the pictures | tiles |",

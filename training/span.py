@@ -67,8 +67,8 @@ class SpanRecipe:
         """The network itself."""
         return net
 
-    def loss(self, call: Callable[..., Any], draw: Draw) -> Tensor:
-        """Charbonnier between the enlarged damaged picture and the large clean one."""
+    def batch_of(self, draw: Draw) -> tuple[Tensor, ...]:
+        """Small damaged pieces and large clean ones."""
         s, margin = self.scale, 2 * jpeg.BLOCK
         side = (self.side + margin) * s
         large = self.tiles.crops(draw.decide, self.batch, side)
@@ -78,7 +78,12 @@ class SpanRecipe:
         small = reduced(large, s)
         bad, (y, x), _ = spoil(small, draw.decide, draw.noise, self.side, self.mix)
         truth = large[..., y * s : (y + self.side) * s, x * s : (x + self.side) * s]
-        return charbonnier(call(bad.contiguous(memory_format=torch.channels_last)) - truth)
+        return bad.contiguous(memory_format=torch.channels_last), truth.contiguous()
+
+    def loss(self, call: Callable[..., Any], *batch: Tensor) -> Tensor:
+        """Charbonnier between the enlarged damaged picture and the large clean one."""
+        bad, truth = batch
+        return charbonnier(call(bad) - truth)
 
     def look(self, net: nn.Module) -> dict[str, float]:
         """PSNR of Y on held-out tiles, clean and from this program's own JPEG."""

@@ -112,14 +112,14 @@ def test_gates_know_their_side() -> None:
 
 
 def test_weights_beyond_float16_are_not_written(tmp_path: Path) -> None:
-    facts = result.Facts("a", "b", "c", "d", 1, 1.0, "e", "f", 1, "CC0-1.0")
+    facts = result.Facts("a", "b", "c", "d", 1, 1.0, "e", "f", 1, "CC0-1.0", 8, "2")
     with pytest.raises(SystemExit, match="float16"):
         result.write_weights(tmp_path, facts, {"w": torch.tensor([1e6])})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_large_networks_are_written_in_parts(tmp_path: Path) -> None:
-    facts = result.Facts("big", "b", "c", "d", 1, 1.0, "e", "f", 1, "CC0-1.0")
+    facts = result.Facts("big", "b", "c", "d", 1, 1.0, "e", "f", 1, "CC0-1.0", 8, "2")
     tensors = {str(i): torch.randn(1 << 20) for i in range(20)}
     files = result.write_weights(tmp_path, facts, tensors)
     assert [file.name for file in files] == [f"big-{i}-of-3.safetensors" for i in range(1, 4)]

@@ -141,9 +141,12 @@ class Broken:
     def entry(self, net: nn.Module) -> Callable[..., Any]:
         return net
 
-    def loss(self, call: Callable[..., Any], draw: Draw) -> Tensor:
-        value: Tensor = call(torch.ones(1, 1)).square().mean()
-        return value * float("nan") if draw.number == 2 else value
+    def batch_of(self, draw: Draw) -> tuple[Tensor, ...]:
+        return (torch.full((1, 1), float("nan") if draw.number == 2 else 1.0),)
+
+    def loss(self, call: Callable[..., Any], *batch: Tensor) -> Tensor:
+        value: Tensor = call(batch[0]).square().mean()
+        return value
 
     def look(self, _net: nn.Module) -> dict[str, float]:
         return {}
@@ -164,8 +167,8 @@ def test_half_precision_is_inside_the_network_alone(tiles: Tiles, tmp_path: Path
     losses: list[torch.dtype] = []
     original = recipe.loss
 
-    def spy(call: Callable[..., Any], draw: Draw) -> Tensor:
-        loss = original(call, draw)
+    def spy(call: Callable[..., Any], *batch: Tensor) -> Tensor:
+        loss = original(call, *batch)
         losses.append(loss.dtype)
         return loss
 

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from .waifu2x import BORDER_PX, Repairer
 
 MULTIPLE = 2
-WIDTH, BLOCKS = 48, 6
+WIDTH, BLOCKS = 64, 12
 GUIDED_WIDTH = 32  # what is left to do after another network is less
 SLOPE = 0.1
 # Below this strength the whole change fades out: 0 is the picture itself, bit for bit.
