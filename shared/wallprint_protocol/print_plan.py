@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .panels import Panels, Sheet, choose_panels, cut_sheets
 from .pixels import PixelLayout
 from .print_size import (
-    FRAMES_IN,
-    ISO_MM,
     NM_PER_MM,
+    SHARP_EYE,
     Placement,
     PrintSize,
     PrintSizeError,
@@ -35,15 +35,19 @@ from .print_size import (
 CUSTOM = "custom"
 PRESETS = (
     CUSTOM,
-    *(name for name in ("A4", "A3", "A2", "A1", "A0") if name in ISO_MM),
+    *("A4", "A3", "A2", "A1", "A0"),
     *("30x40cm", "50x70cm", "70x100cm", "100x150cm"),
-    *(f"{width}x{height}in" for width, height in FRAMES_IN),
+    *("8x10in", "11x14in", "16x20in", "18x24in", "20x30in", "24x36in"),
 )
 DEFAULT_LONG_SIDE = "100cm"
 SOURCES = ("layer", "visible", "selection")
 RESULTS = ("new-layer", "new-image", "replace")
 EDGES = ("none", "bleed", "wrap")
+WRAP_FILLS = ("mirror", "stretch", "colour")
+MAX_SCALE = 64  # of each axis, either way
 EDGE_MM = {"none": 0.0, "bleed": 3.0, "wrap": 40.0}  # what is usual: print shops, stretcher bars
+OVERLAP_MM = 20.0  # of panels that are hung by hand; 0.5 to 1 in is usual
+ONE_PANEL = Panels()
 SPOT_MARGIN_PX = 48  # print px around a previewed spot: more than the output sharpening reaches
 
 
@@ -52,15 +56,24 @@ class Settings:
     """What the dialog holds, with its defaults.
 
     Attributes:
-        preset: an entry of PRESETS.
+        preset: CUSTOM, or a size in words (`parse_print_size`) such as an entry of PRESETS.
         width: of the print in `unit`, 0 when it follows the height; used with CUSTOM only.
         height: likewise. Both 0 means 100 cm on the long side.
         unit: mm, cm, in or px.
         ppi: print resolution.
+        orientation: of the paper (print_size.ORIENTATIONS); "auto" turns a preset with the picture.
         fit: keep, crop or pad (print_size.FITS).
+        anchor: what crop keeps and where pad puts the picture (print_size.parse_anchor).
         edges: an entry of EDGES: picture beyond the trim, to be cut off (bleed) or folded round a
             stretcher bar (wrap). The print size is that of the trim, or of the front.
         edge_mm: width of the edges on each side.
+        wrap_fill: an entry of WRAP_FILLS: what goes round the bar. A bleed is always picture.
+        wrap_colour: for "colour", see `request.Options.edge_colour`.
+        panel_rows: panels on top of each other.
+        panel_columns: panels side by side; not looked at with a sheet width.
+        sheet_width_mm: the widest that the printer takes, 0 for any; gives the columns.
+        overlap_mm: what neighbouring panels share.
+        crop_marks: whether marks stand around the print, or each of its panels.
         distance_cm: viewing distance, 0 for 1.5 diagonals of the print.
         style: see `Options`.
         repair: 0..100, None for automatic.
@@ -81,9 +94,18 @@ class Settings:
     height: float = 0.0
     unit: str = "cm"
     ppi: float = 200.0
+    orientation: str = "auto"
     fit: str = "keep"
+    anchor: str = "centre"
     edges: str = "none"
     edge_mm: float = 3.0
+    wrap_fill: str = "mirror"
+    wrap_colour: str = "#ffffff"
+    panel_rows: int = 1
+    panel_columns: int = 1
+    sheet_width_mm: float = 0.0
+    overlap_mm: float = OVERLAP_MM
+    crop_marks: bool = False
     distance_cm: float = 0.0
     style: str = "faithful"
     repair: int | None = None
@@ -118,6 +140,8 @@ class Settings:
             "feather_mm": self.feather_mm if self.source == "selection" else 0.0,
             "device": self.device,
             "tile_px": self.tile_px,
+            "edge_fill": self.wrap_fill if self.edges == "wrap" else "mirror",
+            "edge_colour": self.wrap_colour,
         }
 
 
@@ -132,6 +156,7 @@ class Plan:
         distance_mm: from which the print will be seen.
         edges: an entry of EDGES.
         edge_px: width of the edges on each side.
+        panels: how the sheet is cut.
     """
 
     canvas: Size
@@ -140,6 +165,12 @@ class Plan:
     distance_mm: float
     edges: str = "none"
     edge_px: int = 0
+    panels: Panels = ONE_PANEL
+
+    @property
+    def sheets(self) -> tuple[Sheet, ...]:
+        """The papers that are printed, row by row; one without panels."""
+        return cut_sheets(self.out, self.trim, self.panels, round(self.ppi * 1000))
 
     @property
     def trim(self) -> Rect:
@@ -185,9 +216,19 @@ class Plan:
         return ppi_needed(self.distance_mm)
 
     @property
+    def needed_ppi_sharp(self) -> float:
+        """What the sharpest eyes, 20/12, can use from there."""
+        return ppi_needed(self.distance_mm, SHARP_EYE)
+
+    @property
     def holds_to_mm(self) -> float:
         """How near one may step before an eye of 20/20 outdoes the resolution (print.md 1.3)."""
         return ppi_needed(1.0) / self.ppi
+
+    @property
+    def holds_to_mm_sharp(self) -> float:
+        """Likewise for an eye of 20/12."""
+        return ppi_needed(1.0, SHARP_EYE) / self.ppi
 
     def bytes(self, layout: PixelLayout) -> int:
         """Of the result's pixels."""
@@ -210,13 +251,14 @@ def make_plan(
     """
     ppi_milli = ppi_to_milli(printer_ppi(settings.ppi, settings.printer))
     shape = _shape(canvas, resolution)
-    placement = place(canvas, _box(shape, settings, ppi_milli), settings.fit, shape=shape)
-    width_scale = placement.rect.width / placement.window.width
-    height_scale = placement.rect.height / placement.window.height
-    for scale in (width_scale, height_scale):
-        if not 1 / 64 <= scale <= 64:
+    box = _box(shape, settings, ppi_milli)
+    placement = place(canvas, box, settings.fit, anchor=settings.anchor, shape=shape)
+    window, rect = placement.window, placement.rect
+    for scale in (rect.width / window.width, rect.height / window.height):
+        if not 1 / MAX_SCALE <= scale <= MAX_SCALE:
             raise PrintSizeError(
-                f"The print would be {scale:.3g} times the picture; between 1/64 and 64 is "
+                f"The print would be {scale:.3g} times the picture ({canvas.width}x{canvas.height} "
+                f"px to {rect.width}x{rect.height} px); between 1/{MAX_SCALE} and {MAX_SCALE} is "
                 "possible. Choose another size or ppi."
             )
     ppi = ppi_milli / 1000
@@ -224,7 +266,17 @@ def make_plan(
         px_to_mm(placement.out.width, ppi), px_to_mm(placement.out.height, ppi)
     )
     edge_px = _edge_px(placement.out, settings, ppi_milli)
-    return Plan(canvas, placement, ppi, distance_mm, settings.edges, edge_px)
+    panels = choose_panels(
+        Size(placement.out.width + 2 * edge_px, placement.out.height + 2 * edge_px),
+        ppi_milli,
+        rows=settings.panel_rows,
+        columns=settings.panel_columns,
+        sheet_width_mm=settings.sheet_width_mm,
+        overlap_mm=settings.overlap_mm,
+        crop_marks=settings.crop_marks,
+        bleed=bool(edge_px) and settings.edges == "bleed",
+    )
+    return Plan(canvas, placement, ppi, distance_mm, settings.edges, edge_px, panels)
 
 
 def _shape(canvas: Size, resolution: tuple[float, float]) -> Size:
@@ -238,28 +290,36 @@ def _shape(canvas: Size, resolution: tuple[float, float]) -> Size:
 def _edge_px(trim: Size, settings: Settings, ppi_milli: int) -> int:
     if settings.edges not in EDGES:
         raise PrintSizeError(f"Unknown edges {settings.edges!r}; use one of {', '.join(EDGES)}.")
+    if settings.wrap_fill not in WRAP_FILLS:
+        known = ", ".join(WRAP_FILLS)
+        raise PrintSizeError(f"Unknown wrap {settings.wrap_fill!r}; use one of {known}.")
     if settings.edges == "none":
         return 0
     edge_px = length_to_px(round(settings.edge_mm * NM_PER_MM), ppi_milli)
     if edge_px > min(trim.width, trim.height):
+        name = "A bleed" if settings.edges == "bleed" else "A wrap"
         raise PrintSizeError(
-            f"Edges of {settings.edge_mm:g} mm are wider than the print, which they repeat; "
-            "choose narrower ones."
+            f"{name} of {settings.edge_mm:g} mm is wider than the print, which it repeats; "
+            "choose a narrower one."
         )
     return edge_px
 
 
 def _box(canvas: Size, settings: Settings, ppi_milli: int) -> Size:
     if settings.preset != CUSTOM:
-        preset = replace(parse_print_size(settings.preset), free_orientation=True)
-        return preset.box(canvas, ppi_milli)
+        size = parse_print_size(settings.preset)
+        return size.turned(settings.orientation).box(canvas, ppi_milli)
     if not settings.width and not settings.height:
-        return parse_print_size(DEFAULT_LONG_SIDE).box(canvas, ppi_milli)
+        size = parse_print_size(DEFAULT_LONG_SIDE)
+        return size.turned(settings.orientation).box(canvas, ppi_milli)
     width, height = _text(settings.width), _text(settings.height)
     if settings.width and settings.height:
-        return parse_print_size(f"{width}x{height}{settings.unit}").box(canvas, ppi_milli)
+        size = parse_print_size(f"{width}x{height}{settings.unit}")
+        size = replace(size, free_orientation=False)  # two fields say which side is which
+        return size.turned(settings.orientation).box(canvas, ppi_milli)
     # The other side comes from source pixels, not from rounded lengths (print.md 1.1).
     edited = parse_print_size(f"{width if settings.width else height}{settings.unit}")
+    edited.turned(settings.orientation)
     side = PrintSize(edited.width, edited.width, edited.in_px).box(Size(1, 1), ppi_milli).width
     if settings.width:
         return Size(side, max(1, _scaled(side, canvas.height, canvas.width)))
@@ -452,9 +512,11 @@ __all__ = [
     "CUSTOM",
     "EDGES",
     "EDGE_MM",
+    "OVERLAP_MM",
     "PRESETS",
     "RESULTS",
     "SOURCES",
+    "WRAP_FILLS",
     "LayerJob",
     "Plan",
     "Settings",

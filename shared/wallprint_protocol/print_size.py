@@ -7,9 +7,12 @@ thousandths of a ppi, so that 1/64 in and 0.01 mm are both exact and no float ev
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from math import hypot, isfinite
+from math import floor, hypot, isfinite
+
+from . import presets
 
 NM_PER_MM = 1_000_000
 NM_PER_INCH = 25_400_000
@@ -18,19 +21,9 @@ MAX_SIDE_PX = 262_144
 
 _UNIT_NM = {"mm": NM_PER_MM, "cm": 10 * NM_PER_MM, "in": NM_PER_INCH, "m": 1000 * NM_PER_MM}
 UNITS = ("mm", "cm", "in", "px")
+ORIENTATIONS = ("auto", "portrait", "landscape")  # auto: a preset turns with the picture
 _NUMBER = r"(\d+(?:[.,]\d+)?(?:/\d+)?)"
 _SIZE = re.compile(rf"^{_NUMBER}\s*(?:[xX×*]\s*{_NUMBER})?\s*([a-zA-Z]*)$")
-
-# ISO 216 sizes, portrait, mm.
-ISO_MM = {
-    "A0": (841, 1189), "A1": (594, 841), "A2": (420, 594), "A3": (297, 420), "A4": (210, 297),
-    "A5": (148, 210), "B0": (1000, 1414), "B1": (707, 1000), "B2": (500, 707), "B3": (353, 500),
-    "B4": (250, 353),
-}  # fmt: skip
-
-
-# Frame sizes in inches, portrait. Like the ISO sizes they turn with the picture.
-FRAMES_IN = ((8, 10), (11, 14), (16, 20), (18, 24), (20, 30), (24, 36))
 
 
 class PrintSizeError(ValueError):
@@ -101,13 +94,33 @@ class PrintSize:
     """What was asked for: two lengths, or only the long side, in nm or in pixels.
 
     `width` and `height` are nanometres, or pixels when `in_px`. `height` is None when only the long
-    side was given. A `free_orientation` size (a paper preset) turns with the picture.
+    side was given. A `free_orientation` size (a preset) turns with the picture.
     """
 
     width: int
     height: int | None
     in_px: bool = False
     free_orientation: bool = False
+
+    def turned(self, orientation: str) -> PrintSize:
+        """The size as `orientation`, an entry of ORIENTATIONS, wants it.
+
+        Raises:
+            PrintSizeError: unknown orientation, or a size of one length, which has the picture's.
+        """
+        if orientation not in ORIENTATIONS:
+            known = ", ".join(ORIENTATIONS)
+            raise PrintSizeError(f"Unknown orientation {orientation!r}; use one of {known}.")
+        if orientation == "auto":
+            return self
+        if self.height is None:
+            raise PrintSizeError(
+                "A print size of one length is turned as the picture is; "
+                "give width and height to choose the orientation."
+            )
+        short, long = sorted((self.width, self.height))
+        width, height = (short, long) if orientation == "portrait" else (long, short)
+        return PrintSize(width, height, self.in_px)
 
     def box(self, source: Size, ppi_milli: int) -> Size:
         """The pixels that the print may fill, for a picture of size `source`.
@@ -141,28 +154,71 @@ def _round(numerator: int, denominator: int) -> int:
 
 
 def _length(text: str) -> Fraction:
-    return Fraction(text.replace(",", "."))
+    """`1.5`, `1,5`, `1/2` or `1.5/2`."""
+    number, _, divisor = text.replace(",", ".").partition("/")
+    return Fraction(number) / Fraction(divisor or 1)
 
 
 def parse_print_size(text: str) -> PrintSize:
-    """`100x70cm`, `100cm` (long side), `24x36in`, `3000x2000px` or a preset such as `A3`.
+    """`100x70cm`, `100cm` (long side), `24x36in`, `3000x2000px` or a name, built in or the user's.
+
+    A size that `presets` lists turns with the picture, under whatever name; any other is as typed.
 
     Raises:
         PrintSizeError: unknown unit or preset, zero or absurd length.
     """
     name = text.strip()
-    if name.upper() in ISO_MM:
-        w_mm, h_mm = ISO_MM[name.upper()]
+    if name.upper() in presets.ISO_MM:
+        w_mm, h_mm = presets.ISO_MM[name.upper()]
         return PrintSize(w_mm * NM_PER_MM, h_mm * NM_PER_MM, free_orientation=True)
-    for w_in, h_in in FRAMES_IN:
-        if name.lower().replace(" ", "") == f"{w_in}x{h_in}in":
-            return PrintSize(w_in * NM_PER_INCH, h_in * NM_PER_INCH, free_orientation=True)
     match = _SIZE.match(name)
     if match is None:
-        raise PrintSizeError(
-            f"Cannot read the print size {text!r}; write 100x70cm, 100cm for the long side, "
-            f"24x36in, 3000x2000px, or a paper size ({', '.join(sorted(ISO_MM))})."
-        )
+        return _own_size(name)
+    size = _typed_size(match)
+    for listed, unit_nm in (
+        (presets.PHOTO_CM, _UNIT_NM["cm"]),
+        (presets.PHOTO_IN, _UNIT_NM["in"]),
+    ):
+        if (size.width, size.height) in {(w * unit_nm, h * unit_nm) for w, h in listed}:
+            return PrintSize(size.width, size.height, size.in_px, free_orientation=not size.in_px)
+    return size
+
+
+def _own_size(name: str) -> PrintSize:
+    """A size that the user has given a name to."""
+    try:
+        own = presets.own()
+    except ValueError as error:
+        raise PrintSizeError(str(error)) from None
+    for known, text in own.items():
+        if known.casefold() != name.casefold():
+            continue
+        match = _SIZE.match(text.strip())
+        if match is None:
+            raise PrintSizeError(
+                f"Your own print size {known!r} is {text!r}, which is no size; "
+                f"write it like 60x90cm in {presets.own_file()}."
+            )
+        size = _typed_size(match)
+        return PrintSize(size.width, size.height, size.in_px, size.height is not None)
+    raise PrintSizeError(
+        f"Cannot read the print size {name!r}; write 100x70cm, 100cm for the long side, "
+        f"24x36in, 3000x2000px, or a name such as A3 "
+        f"({', '.join([*_series(presets.ISO_MM), *own])})."
+    )
+
+
+def _series(names: Iterable[str]) -> list[str]:
+    """A0..A10 and B0..B10 instead of 22 names."""
+    series: dict[str, list[str]] = {}
+    for name in names:
+        series.setdefault(name[0], []).append(name)
+    return [f"{members[0]}..{members[-1]}" for members in series.values()]
+
+
+def _typed_size(match: re.Match[str]) -> PrintSize:
+    """Numbers and a unit, as `_SIZE` has matched them."""
+    text = match.string
     first, second, unit = match.groups()
     unit = unit.lower()
     if unit not in _UNIT_NM and unit != "px":
@@ -194,6 +250,27 @@ def parse_print_size(text: str) -> PrintSize:
     return PrintSize(lengths[0], lengths[1] if len(lengths) == 2 else None, in_px=unit == "px")
 
 
+def parse_length_mm(text: str, name: str = "length") -> float:
+    """`3`, `3mm`, `1.5cm`, `1/2in` -> mm; a bare number is millimetres.
+
+    Args:
+        text: as typed.
+        name: of the value, for the error's sentence.
+
+    Raises:
+        PrintSizeError: no length, a negative one, or more than 100 m.
+    """
+    match = re.match(rf"^{_NUMBER}\s*([a-zA-Z]*)$", text.strip())
+    unit = match[2].lower() or "mm" if match else ""
+    try:
+        value = _length(match[1]) * _UNIT_NM[unit] if match else Fraction(-1)
+    except (KeyError, ZeroDivisionError):
+        value = Fraction(-1)
+    if not 0 <= value <= 100_000 * NM_PER_MM:
+        raise PrintSizeError(f"The {name} {text!r} is not a length; write 3mm, 2cm or 0.5in.")
+    return float(value / NM_PER_MM)
+
+
 @dataclass(frozen=True)
 class Placement:
     """Where the picture lands on the sheet.
@@ -218,32 +295,71 @@ class Placement:
 
 FITS = ("keep", "crop", "pad")
 
+# Where the picture lies in what it does not fill, or what is kept of it: 0..1 across and down.
+ANCHORS = {
+    "centre": (0.5, 0.5),
+    "top": (0.5, 0.0),
+    "bottom": (0.5, 1.0),
+    "left": (0.0, 0.5),
+    "right": (1.0, 0.5),
+    "top-left": (0.0, 0.0),
+    "top-right": (1.0, 0.0),
+    "bottom-left": (0.0, 1.0),
+    "bottom-right": (1.0, 1.0),
+}
+_ANCHOR = re.compile(r"^(\d+(?:\.\d+)?)%?\s*,\s*(\d+(?:\.\d+)?)%?$")
 
-def place(source: Size, box: Size, fit: str = "keep", *, shape: Size | None = None) -> Placement:
+
+def parse_anchor(text: str) -> tuple[float, float]:
+    """`top-left` or `30,50` (per cent across and down) -> 0..1 across and down.
+
+    Raises:
+        PrintSizeError: neither a name of ANCHORS nor two numbers of 0 to 100.
+    """
+    if text in ANCHORS:
+        return ANCHORS[text]
+    match = _ANCHOR.match(text.strip())
+    across, down = (float(match[1]), float(match[2])) if match else (-1.0, -1.0)
+    if not (0 <= across <= 100 and 0 <= down <= 100):
+        raise PrintSizeError(
+            f"Unknown anchor {text!r}; use one of {', '.join(ANCHORS)}, or per cent "
+            "from the left and the top such as 30,50."
+        )
+    return across / 100, down / 100
+
+
+def place(
+    source: Size, box: Size, fit: str = "keep", *, anchor: str = "centre", shape: Size | None = None
+) -> Placement:
     """Fit a picture into a box of pixels (print.md section 3).
 
     keep: one side exact, the other follows the picture's proportions. crop: the whole box is
-    filled, the picture loses a centred margin. pad: keep, centred in the box.
+    filled, the picture loses a margin. pad: keep, with paper around it to fill the box.
 
     Args:
         source: the picture, px.
         box: what it may fill, px of the print, which are square.
         fit: an entry of FITS.
+        anchor: which part crop keeps, and where pad puts the picture; see `parse_anchor`.
         shape: the picture's proportions on paper, in any unit; those of `source` when its pixels
             are square.
+
+    Raises:
+        PrintSizeError: unknown fit or anchor.
     """
     if fit not in FITS:
         raise PrintSizeError(f"Unknown fit {fit!r}; use one of {', '.join(FITS)}.")
+    across, down = parse_anchor(anchor)
     shape = shape or source
     sw, sh = shape.width, shape.height
     whole = Window(0.0, 0.0, float(source.width), float(source.height))
     if fit == "crop":
         if box.width * sh <= box.height * sw:  # height is filled exactly, the sides are cut
             part = box.width * sh * source.width / (box.height * sw)
-            window = Window((source.width - part) / 2, 0.0, part, float(source.height))
+            window = Window((source.width - part) * across, 0.0, part, float(source.height))
         else:
             part = box.height * sw * source.height / (box.width * sh)
-            window = Window(0.0, (source.height - part) / 2, float(source.width), part)
+            window = Window(0.0, (source.height - part) * down, float(source.width), part)
         return Placement(box, window, Rect(0, 0, box.width, box.height))
     # Either side may be the exact one. Compared after rounding, so that a box which was made from
     # one length is filled exactly.
@@ -253,7 +369,8 @@ def place(source: Size, box: Size, fit: str = "keep", *, shape: Size | None = No
     inner = max(fitting, key=lambda s: s.pixels)
     if fit == "keep":
         return Placement(inner, whole, Rect(0, 0, inner.width, inner.height))
-    left, top = (box.width - inner.width) // 2, (box.height - inner.height) // 2
+    left = floor((box.width - inner.width) * across)
+    top = floor((box.height - inner.height) * down)
     return Placement(box, whole, Rect(left, top, inner.width, inner.height))
 
 
@@ -262,9 +379,13 @@ def viewing_distance_mm(width_mm: float, height_mm: float) -> float:
     return 1.5 * hypot(width_mm, height_mm)
 
 
-def ppi_needed(distance_mm: float) -> float:
-    """Ppi that an eye of 20/20 (one arcminute) can use from this distance: 8732 / D[cm]."""
-    return 87_320.0 / distance_mm
+# Eyes: one arcminute resolved (20/20), and the sharpest that are common (20/12).
+NORMAL_EYE, SHARP_EYE = 1.0, 1.67
+
+
+def ppi_needed(distance_mm: float, eye: float = NORMAL_EYE) -> float:
+    """Ppi that an eye can use from this distance: 8732 / D[cm] at 20/20, `eye` times as many."""
+    return 87_320.0 * eye / distance_mm
 
 
 # 1/100 in seen from 18 in, rad: the halo that the eye just does not see as one.

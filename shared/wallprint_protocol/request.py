@@ -6,7 +6,9 @@ it. The result is a pure function of the source pixels and this object (and of t
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, fields
+from operator import mul
 from typing import Any
 
 from .pixels import PixelLayout
@@ -16,6 +18,9 @@ STYLES = ("faithful", "enhanced")
 MEDIA = ("none", "glossy", "matte", "canvas", "backlit")
 STRENGTHS = ("low", "standard", "high")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+EDGE_FILLS = ("mirror", "stretch", "colour")
+_COLOUR = re.compile(r"^#(?:[0-9a-fA-F]{6}|[0-9a-fA-F]{8})$")
+_LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
 
 
 @dataclass(frozen=True)
@@ -33,8 +38,12 @@ class Options:
         distance_mm: viewing distance, or 0 for 1.5 diagonals of the print.
         window: part of the source (x, y, w, h in source px) that is used.
         rect: part of the result (x, y, w, h in px) that it fills; the rest is paper white.
-        mirror: margins of the result (left, top, right, bottom in px) that repeat what lies within
-            them, flipped: bleed and gallery wrap. Cut after the output sharpening.
+        mirror: margins of the result (left, top, right, bottom in px) that are filled after the
+            output sharpening: bleed and gallery wrap.
+        edge_fill: with what, an entry of EDGE_FILLS. "mirror" repeats what lies within, flipped;
+            "stretch" does so with a quarter of it, drawn out to the margin's width; "colour".
+        edge_colour: for "colour", #RRGGBB on the document's own curve (a grey document takes its
+            luma), or #CCMMYYKK ink for a CMYK document.
         feather_mm: soft edge of the selection on the print, Gaussian sigma; 0 is a hard edge.
         device: where to compute.
         tile_px: side of a tile in source pixels, or 0 for automatic.
@@ -56,6 +65,8 @@ class Options:
     device: str = "auto"
     tile_px: int = 0
     draft: bool = False
+    edge_fill: str = "mirror"
+    edge_colour: str = "#ffffff"
 
     def to_map(self) -> dict[str, Any]:
         """The `params` map of the protocol."""
@@ -95,6 +106,7 @@ class Options:
             ("sharpen", MEDIA),
             ("strength", STRENGTHS),
             ("device", DEVICES),
+            ("edge_fill", EDGE_FILLS),
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(
@@ -118,6 +130,10 @@ class Options:
                 raise ValueError(f"params: {name} {number:g} is outside {low:g}..{high:g}")
         if type(self.tile_px) is not int or not (self.tile_px == 0 or 64 <= self.tile_px <= 4096):
             raise ValueError(f"params: tile_px {self.tile_px!r} is neither 0 nor 64..4096")
+        if not isinstance(self.edge_colour, str) or not _COLOUR.match(self.edge_colour):
+            raise ValueError(
+                f"params: edge colour {self.edge_colour!r} is neither #RRGGBB nor #CCMMYYKK"
+            )
         if type(self.draft) is not bool:
             raise ValueError(f"params: draft {self.draft!r} is neither true nor false")
         if len(self.window) != 4 or len(self.rect) != 4:
@@ -157,6 +173,24 @@ class Options:
             )
         if x < left or y < top or x + w > left + width or y + h > top + height:
             raise ValueError(f"params: rect {self.rect} reaches into the margins {self.mirror}")
+
+
+def edge_samples(colour: str, layout: PixelLayout) -> tuple[float, ...]:
+    """`Options.edge_colour` as colour channels, 0..1: grey; red, green, blue; or four inks.
+
+    Raises:
+        ValueError: a colour of light for inks, or the other way round; names the cure.
+    """
+    values = tuple(int(colour[i : i + 2], 16) / 255 for i in range(1, len(colour), 2))
+    if layout.model.startswith("CMYK") != (len(values) == 4):
+        wanted = "#CCMMYYKK (ink)" if layout.model.startswith("CMYK") else "#RRGGBB"
+        raise ValueError(
+            f"The colour {colour} of the edges does not suit a {layout.model} picture; "
+            f"write it as {wanted}."
+        )
+    if layout.colour_channels == 1:
+        return (sum(map(mul, _LUMA, values)),)
+    return values
 
 
 @dataclass(frozen=True)
@@ -200,6 +234,8 @@ class Request:
             **options,
         )
         chosen.check(source=source, out=placement.out)
+        if chosen.edge_fill == "colour":
+            edge_samples(chosen.edge_colour, layout)
         return cls(source, layout, placement.out, chosen, selection, icc)
 
     @property

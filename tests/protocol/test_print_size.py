@@ -58,7 +58,9 @@ def test_presets_turn_with_the_picture_and_explicit_sizes_do_not() -> None:
     landscape = Size(4000, 3000)
     assert parse_print_size("A3").box(landscape, 200_000) == Size(3307, 2339)
     assert parse_print_size("24x36in").box(landscape, 200_000) == Size(7200, 4800)
-    assert parse_print_size("70x100cm").box(landscape, 200_000) == Size(5512, 7874)
+    assert parse_print_size("70x100cm").box(landscape, 200_000) == Size(7874, 5512)
+    assert parse_print_size("70x101cm").box(landscape, 200_000) == Size(5512, 7953)
+    assert parse_print_size("100x70cm").box(Size(3000, 4000), 200_000) == Size(7874, 5512)
 
 
 def test_one_length_is_the_long_side() -> None:
