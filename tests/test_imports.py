@@ -22,6 +22,7 @@ IO_SIDE = (
     "peers",
     "workroom",
     "jobs",
+    "ledger",
     "spool",
     "link",
     "service",

@@ -51,11 +51,13 @@ class ServerConfig:
         prestart: start the worker right after binding, so that the first job finds it warm.
         device: what the worker is warmed for.
         ping_ms: silence after which each side asks whether the other is there.
-        grace_s: how long a lost client's jobs are kept; of use only with `resume`.
+        grace_s: how long the jobs of a client whose connection broke are kept for its return.
         silent_s: a client that says nothing for so long is lost.
         upload_timeout_s: a job that may send and does not for so long ends with E_TIMEOUT.
         login_s: time for the login.
         cancel_patience_s: a worker that does not leave a cancelled job for so long is killed.
+        stuck_s: a worker that reports no progress for so long is killed; the largest tile of the
+            slowest network on a slow CPU must fit in.
         window_bytes: pixels under way per job and direction.
         pipeline: `module:function` that does the work (signature: pipeline.enhance.enhance).
         engine: `module:class` called with the device's name, kept for the following jobs.
@@ -68,11 +70,12 @@ class ServerConfig:
     prestart: bool = True
     device: str = "auto"
     ping_ms: int = 2000
-    grace_s: float = 0.0
+    grace_s: float = 15.0
     silent_s: float = 120.0
     upload_timeout_s: float = 120.0
     login_s: float = 5.0
     cancel_patience_s: float = 120.0
+    stuck_s: float = 15 * 60.0
     window_bytes: int = WINDOW_BYTES
     pipeline: str = "wallprint_server.pipeline.enhance:enhance"
     engine: str = "wallprint_server.models.engine:Engine"

@@ -20,6 +20,7 @@ from wallprint_protocol.messages import Buffer
 
 from .config import ServerConfig
 from .jobs import Job, JobTable, open_job
+from .ledger import MAX_CRASHES, CrashLedger
 from .link import WorkerLink
 from .peers import PROBE_EVERY_S, Peer, Peers
 from .spool import SpoolRoom
@@ -29,6 +30,8 @@ from .workroom import Workroom
 log = logging.getLogger(__name__)
 MAX_MALFORMED = 5
 AWAY_S = 10.0
+_POISON = "It is the second time that this job ended the computation, so it is not tried again."
+LEDGER_FILE = "crashes"
 IDLE_TURN_S, BUSY_TURN_S = 0.25, 0.1
 MESSAGES_A_TURN = 64
 TILES_A_TURN = 4
@@ -57,6 +60,7 @@ class Hub:
         self._jobs = JobTable()
         self._room = SpoolRoom(config.state_dir)
         self._work = Workroom(config, worker)
+        self._ledger = CrashLedger(config.state_dir / LEDGER_FILE)
         self._told_state = "ready"
         self._began_s = self._turned_s = self._busy_s = time.monotonic()
         self.stopping = ""
@@ -68,6 +72,7 @@ class Hub:
             messages.Tile: self._on_tile,
             messages.JobCommit: self._on_commit,
             messages.JobRelease: self._on_release,
+            messages.JobResume: self._on_resume,
             messages.JobCancel: self._on_cancel,
             messages.Credit: self._on_credit,
         }
@@ -108,7 +113,7 @@ class Hub:
 
     def may_enter(self) -> bool:
         """Whether one more client is admitted."""
-        return len(self._peers) < self._config.limits.clients
+        return self._peers.present < self._config.limits.clients
 
     def _patience_s(self) -> float:
         """How long the next turn may wait for something to happen."""
@@ -202,12 +207,15 @@ class Hub:
     # -- jobs --------------------------------------------------------------------------------------
 
     def _on_open(self, peer: Peer, message: messages.JobOpen) -> None:
-        job = self._jobs.get(peer.identity, message.j)
-        if job is not None:
-            if job.key != message.key:
-                raise WallprintError("this job is open with another key", code="E_DUPLICATE_JOB")
+        job = self._jobs.find(message.j, message.key)
+        if job is not None and job.peer == peer.identity:
             self._peers.send(peer, job.opened(message.id))
             return
+        if job is not None:
+            self._hand_over(job, peer, message.id)
+            return
+        if self._ledger.is_poison(message.j):
+            raise WallprintError(_POISON, code="E_POISON")
         limits = self._config.limits
         mine = len(self._jobs.of(peer.identity))
         if mine >= limits.jobs_per_client or len(self._jobs) >= limits.jobs:
@@ -218,8 +226,26 @@ class Hub:
         except ProtocolError as error:  # a refused request, not a malformed message
             raise WallprintError(error.message, code=error.code, detail=error.detail) from None
         self._jobs.add(job)
-        log.info("job %s: %s", job.j.hex(), job)
+        log.info("job %s: %s, attempt %d", job.j.hex(), job, message.attempt)
         self._peers.send(peer, job.opened(message.id))
+        self._peers.send(peer, messages.Credit(job.j, "up", job.up.granted))
+
+    def _on_resume(self, peer: Peer, message: messages.JobResume) -> None:
+        job = self._jobs.find(message.j, message.key)
+        if job is None:
+            raise WallprintError("There is no such job here.", code="E_UNKNOWN_JOB")
+        self._hand_over(job, peer, message.id, message.payload or b"")
+
+    def _hand_over(self, job: Job, peer: Peer, request_id: int, written: Buffer = b"") -> None:
+        """Go on with a job over another connection; the old one may be gone or only seem so."""
+        try:
+            job.resume(written)
+        except ProtocolError as error:
+            error.re = request_id
+            raise
+        self._jobs.adopt(job, peer.identity)
+        log.info("job %s: goes on from tile %d for %s", job.j.hex(), job.next_tile, peer)
+        self._peers.send(peer, job.opened(request_id))
         self._peers.send(peer, messages.Credit(job.j, "up", job.up.granted))
 
     def _on_tile(self, peer: Peer, tile: messages.Tile) -> None:
@@ -288,6 +314,7 @@ class Hub:
     def _forget(self, job: Job) -> None:
         """A job is over; the worker, if it has it, stops at the next tile."""
         self._jobs.remove(job)
+        self._ledger.end(job.j)
         self._work.abandon(job)
 
     # -- the worker --------------------------------------------------------------------------------
@@ -297,6 +324,7 @@ class Hub:
         job = self._jobs.next() if self._work.job is None else None
         if job is not None:
             job.state, job.position = "running", 0
+            self._ledger.begin(job.j)
             try:
                 self._work.start(job)
             except OSError as error:  # no process could be made
@@ -316,11 +344,15 @@ class Hub:
         elif kind == "done":
             job.outcome = record
             job.rows_done, job.state = job.request.out.height, "sending"
+            self._ledger.end(job.j)
             self._tell_state(job)
         elif kind == "error":
             if "trace" in record:
                 log.error("job %s, in the worker:\n%s", job.j.hex(), record["trace"])
-            self._fail(job, record["code"], record["msg"], record.get("detail"))
+            code, text = record["code"], record["msg"]
+            if record.get("crashed") and self._ledger.crashed(job.j) >= MAX_CRASHES:
+                code, text = "E_POISON", f"{text} {_POISON}"
+            self._fail(job, code, text, record.get("detail"))
         else:
             self._fail(job, "E_INTERNAL", "the worker gave up a job that nobody cancelled")
 
@@ -354,6 +386,8 @@ class Hub:
             self._peers.forgive(now_s)
             for job in self._jobs:
                 job.moved_s = now_s
+                job.lost_s = None if job.lost_s is None else now_s
+            self._work.forgive(now_s)
         self._turned_s = now_s
 
     def _look_around(self) -> None:
@@ -361,11 +395,15 @@ class Hub:
         now_s = time.monotonic()
         for peer in self._peers.look_around(now_s):
             for job in self._jobs.of(peer.identity):
-                log.info("job %s: its client is gone", job.j.hex())
-                self._forget(job)
+                log.info("job %s: its client is gone while it is %s", job.j.hex(), job.state)
+                if peer.may_return:
+                    job.lost_s = now_s
+                else:
+                    self._forget(job)
         for job in self._jobs:
             self._look_at_job(job, now_s)
-        self._work.look_around(now_s)
+        for job, record in self._work.look_around(now_s):
+            self._hear(job, record)
         if self.state != self._told_state:
             self._told_state = self.state
             self._peers.tell_all(messages.ServerNews(self.state))
@@ -376,7 +414,11 @@ class Hub:
             self.stopping = "idle"
 
     def _look_at_job(self, job: Job, now_s: float) -> None:
-        if job.state == "receiving" and now_s - job.moved_s > self._config.upload_timeout_s:
+        if job.lost_s is not None:
+            if now_s - job.lost_s > self._config.grace_s:
+                log.info("job %s: its client has not come back", job.j.hex())
+                self._forget(job)
+        elif job.state == "receiving" and now_s - job.moved_s > self._config.upload_timeout_s:
             self._fail(job, "E_TIMEOUT", f"no tile for {self._config.upload_timeout_s:.0f} s")
         elif job.state == "running":
             news = job.progress.message(job.j, now_s)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wallprint_protocol import flow, wire
-from wallprint_protocol.errors import ProtocolError
+from wallprint_protocol.errors import ProtocolError, WallprintError
 from wallprint_protocol.messages import (
     Buffer,
     JobDone,
@@ -51,7 +51,7 @@ class Job:
 
     Attributes:
         j: the job's UUID.
-        peer: the connection it came by.
+        peer: the connection it belongs to.
         key: hash of everything but the pixels.
         request: what is to be done.
         planes: what comes in: the pixels, then the selection if there is one.
@@ -65,6 +65,7 @@ class Job:
         commit_id: request number of the last commit.
         damaged: tiles with a wrong checksum.
         moved_s: when the last tile came in, on the monotonic clock.
+        lost_s: when its client was lost, None while there is one.
         outcome: what the worker said at the end: ms, notes, report.
     """
 
@@ -83,6 +84,7 @@ class Job:
     next_tile: int = 0
     damaged: int = 0
     moved_s: float = field(default_factory=time.monotonic)
+    lost_s: float | None = None
     outcome: dict[str, Any] = field(default_factory=dict)
     progress: Pace = field(default_factory=lambda: Pace())
 
@@ -134,8 +136,10 @@ class Job:
         return self.up.consume(len(payload))
 
     def next_ready(self) -> int | None:
-        """The next tile that is finished and that the client has room for."""
+        """The next tile that is finished and that the client, if there is one, has room for."""
         if self.state not in ("running", "sending") or self.next_tile >= len(self.grid):
+            return None
+        if self.lost_s is not None:
             return None
         rect = self.grid.rect(self.next_tile)
         if rect.y + rect.height > self.rows_done:
@@ -152,8 +156,24 @@ class Job:
         self.next_tile += 1
         return OutTile(j=self.j, **wire.tile_fields(index, rect, pixels, checksum=checksum))
 
+    def resume(self, written: Buffer) -> None:
+        """Begin anew with a client that holds a part of the result; both credits start at nothing.
+
+        Args:
+            written: bitmap of the result's tiles that it holds; empty for none.
+
+        Raises:
+            ProtocolError: E_BAD_FIELD, the bitmap is none of this grid's, or has a gap: tiles go
+                out in their order.
+        """
+        self.next_tile = _leading_ones(written, len(self.grid))
+        self.up, self.down = self.up.renewed(), flow.SendCredit()
+        self.moved_s, self.lost_s = time.monotonic(), None
+        if self.state == "done":
+            self.state = "sending"
+
     def opened(self, request_id: int) -> JobOk:
-        """The answer to `job.open`."""
+        """The answer to `job.open` and `job.resume`."""
         held = self.held()
         return JobOk(
             re=request_id,
@@ -220,11 +240,23 @@ class Pace:
         return JobProgress(j, self._done, self._total, self._phase, eta_s)
 
 
+def _leading_ones(bitmap: Buffer, count: int) -> int:
+    """How many tiles a bitmap names, which must be the first ones; 0 when it is empty."""
+    if len(bitmap) not in (0, -(-count // 8)):
+        raise ProtocolError(
+            f"job.resume: a bitmap of {len(bitmap)} bytes for {count} tiles", code="E_BAD_FIELD"
+        )
+    bits = int.from_bytes(bitmap, "little")
+    if bits & (bits + 1) or bits >> count:
+        raise ProtocolError("job.resume: the bitmap has a gap", code="E_BAD_FIELD")
+    return bits.bit_length()
+
+
 class JobTable:
     """All jobs; one FIFO per client, served in turn, so that no client starves another."""
 
     def __init__(self) -> None:
-        self._jobs: dict[tuple[bytes, bytes], Job] = {}
+        self._jobs: dict[bytes, Job] = {}
         self._queues: OrderedDict[bytes, deque[Job]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -235,7 +267,39 @@ class JobTable:
 
     def get(self, peer: bytes, j: bytes) -> Job | None:
         """A client's job; other clients' jobs do not exist for it."""
-        return self._jobs.get((peer, j))
+        job = self._jobs.get(j)
+        return job if job is not None and job.peer == peer else None
+
+    def find(self, j: bytes, key: bytes) -> Job | None:
+        """A job of whatever connection, for a client that knows its number and its key.
+
+        Raises:
+            WallprintError: E_DUPLICATE_JOB, the key is another.
+        """
+        job = self._jobs.get(j)
+        if job is not None and not wire.same(job.key, key):
+            raise WallprintError("This job is open with another key.", code="E_DUPLICATE_JOB")
+        return job
+
+    def adopt(self, job: Job, peer: bytes) -> None:
+        """Give a job to another connection; it keeps its turn in the queue."""
+        old, job.peer = job.peer, peer
+        queue = self._queues.get(old)
+        if old == peer or queue is None or job not in queue:
+            return
+        queue.remove(job)
+        if peer in self._queues:
+            self._queues[peer].append(job)
+            if not queue:
+                del self._queues[old]
+            return
+        rounds = list(self._queues.items())
+        self._queues.clear()
+        for owner, waiting in rounds:
+            if owner == old:
+                self._queues[peer] = deque([job])
+            if waiting:
+                self._queues[owner] = waiting
 
     def of(self, peer: bytes) -> list[Job]:
         """All jobs of one client."""
@@ -243,12 +307,13 @@ class JobTable:
 
     def add(self, job: Job) -> None:
         """A job was opened."""
-        self._jobs[job.peer, job.j] = job
+        self._jobs[job.j] = job
 
     def remove(self, job: Job) -> None:
         """A job is over; its files are given back."""
-        if self._jobs.pop((job.peer, job.j), None) is None:
+        if self._jobs.get(job.j) is not job:
             return
+        del self._jobs[job.j]
         queue = self._queues.get(job.peer)
         if queue is not None and job in queue:
             queue.remove(job)

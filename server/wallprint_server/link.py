@@ -78,11 +78,17 @@ class WorkerLink:
         """Have the worker import torch and set the device up."""
         self._send({"t": "warm", "device": device})
 
-    def run(self, j: bytes, request: Request, files: Sequence[int]) -> None:
-        """Hand a job over; `files`: descriptors of source, result and, if any, selection."""
+    def run(self, run: int, request: Request, files: Sequence[int]) -> None:
+        """Hand a job over.
+
+        Args:
+            run: number of this run; a job that is tried again is another run.
+            request: what is to be done.
+            files: descriptors of source, result and, if any, selection.
+        """
         record = {
             "t": "job",
-            "j": j,
+            "run": run,
             "files": len(files),
             "w": request.source.width,
             "h": request.source.height,
@@ -94,9 +100,9 @@ class WorkerLink:
         }
         self._send(record, files)
 
-    def cancel(self, j: bytes) -> None:
-        """Have the worker stop a job at the next tile."""
-        self._send({"t": "cancel", "j": j})
+    def cancel(self, run: int) -> None:
+        """Have the worker stop a run at the next tile."""
+        self._send({"t": "cancel", "run": run})
 
     def receive(self) -> list[dict[str, Any]]:
         """What the worker said; call it when `fileno()` is readable.
@@ -121,7 +127,7 @@ class WorkerLink:
             pid = self._process.pid
             if kill:
                 self._process.kill()
-            log.info("worker %d %s", pid, self._reap(STOP_TIMEOUT_S))
+            log.info("worker %d %s", pid, self._reap(DEATH_TIMEOUT_S if kill else STOP_TIMEOUT_S))
 
     def _send(self, record: dict[str, Any], files: Sequence[int] = ()) -> None:
         self.start()

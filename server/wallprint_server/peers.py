@@ -7,6 +7,7 @@ rules is ignored, and who is gone is found by sending to it.
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import time
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ class Peer:
         login: "new", "challenged", "in", or "ignored" after it broke the rules.
         nonce: of the client and of the server, during the login.
         client: what it says about itself.
-        checksums: whether it wants them in the result's tiles.
+        caps: what it can do, of what was asked for.
         malformed: messages that were none.
         since_s: when it was first heard, on the monotonic clock.
         heard_s: when anything last came in.
@@ -48,12 +49,26 @@ class Peer:
     login: str = "new"
     nonce: tuple[bytes, bytes] = (b"", b"")
     client: dict[str, Any] = field(default_factory=dict)
-    checksums: bool = False
+    caps: frozenset[str] = frozenset()
     malformed: int = 0
     since_s: float = field(default_factory=time.monotonic)
     heard_s: float = field(default_factory=time.monotonic)
     pinged_s: float = 0.0
     gone_s: float | None = None
+
+    @property
+    def checksums(self) -> bool:
+        """Whether it wants them in the result's tiles."""
+        return "crc" in self.caps
+
+    @property
+    def may_return(self) -> bool:
+        """Whether it could come back for its jobs after its connection has ended.
+
+        What it says of its process is only a hint: one that is wrong, as in a sandbox that counts
+        processes for itself, costs the grace or a second upload, never a pixel.
+        """
+        return "resume" in self.caps and not _process_ended(self.client.get("pid"))
 
     def __str__(self) -> str:
         """What it says about itself, for the log."""
@@ -79,6 +94,11 @@ class Peers:
         """Those that are logged in."""
         return iter([peer for peer in self._peers.values() if peer.login == "in"])
 
+    @property
+    def present(self) -> int:
+        """Connections that are not known to have ended."""
+        return sum(1 for peer in self._peers.values() if peer.gone_s is None)
+
     def get(self, identity: bytes) -> Peer | None:
         """A peer that is still known."""
         return self._peers.get(identity)
@@ -100,16 +120,18 @@ class Peers:
         """Prove that this server holds the key; raises WallprintError for another version."""
         if wallprint_protocol.PROTOCOL_MAJOR not in hello.proto:
             peer.login = "ignored"
+            theirs = ", ".join(f"WPP/{major}" for major in hello.proto) or "no version"
             raise WallprintError(
-                f"The client speaks WPP {hello.proto}, the server "
-                f"{wallprint_protocol.PROTOCOL_VERSION}; update the older of the two.",
+                f"This program speaks {theirs}, the server (wallprint "
+                f"{wallprint_protocol.__version__}) WPP/{wallprint_protocol.PROTOCOL_VERSION}; "
+                "update the older of the two.",
                 code="E_VERSION",
                 detail={
                     "server_proto": [wallprint_protocol.PROTOCOL_MAJOR],
                     "server_version": wallprint_protocol.__version__,
                 },
             )
-        peer.client, peer.checksums = hello.client, "crc" in hello.caps
+        peer.client, peer.caps = hello.client, frozenset(hello.caps)
         peer.nonce = (hello.nonce, secrets.token_bytes(32))
         peer.login = "challenged"
         proof = wire.proof(self._info.key, b"S", *peer.nonce)
@@ -155,8 +177,8 @@ class Peers:
             peer.gone_s = time.monotonic()
             log.info("client %s is gone", peer.identity.hex())
         except BlockingIOError as error:
-            log.error("%s; its jobs end", error)
-            peer.gone_s = time.monotonic() - self._config.grace_s
+            log.error("%s; it counts as gone", error)
+            peer.gone_s = time.monotonic()
 
     def send_to(self, identity: bytes, message: messages.Message) -> None:
         """Send to a peer that may even be forgotten."""
@@ -199,7 +221,7 @@ class Peers:
             peer.heard_s = now_s
 
     def look_around(self, now_s: float) -> list[Peer]:
-        """Ask the silent for a sign of life; those that are lost, for good, are forgotten."""
+        """Ask the silent for a sign of life; those whose connection has ended are forgotten."""
         if self._transport.someone_left():
             self._probe_until_s = now_s + PROBE_FOR_S
         probing = self.probing and now_s - self._probed_s >= PROBE_EVERY_S
@@ -223,4 +245,23 @@ class Peers:
         if peer.gone_s is None and silent_s > self._config.silent_s:
             log.warning("client %s has been silent for %.0f s", peer.identity.hex(), silent_s)
             peer.gone_s = now_s
-        return peer.gone_s is not None and now_s - peer.gone_s >= self._config.grace_s
+        return peer.gone_s is not None
+
+
+def _process_ended(pid: object) -> bool:
+    """Whether there is certainly no such process on this computer any more."""
+    if type(pid) is not int or not 0 < pid < 1 << 31:
+        return False
+    try:
+        # A zombie has closed its sockets; its parent may take its time to notice.
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read(4096).rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except (OSError, IndexError):
+        pass
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False

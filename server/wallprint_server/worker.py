@@ -55,7 +55,7 @@ class Worker:
         self._engine = engine
         self._engines: dict[str, Any] = {}
         self._orders: queue.SimpleQueue[tuple[dict[str, Any], list[int]]] = queue.SimpleQueue()
-        self._cancelled: set[bytes] = set()
+        self._cancelled: set[int] = set()
         self._send_lock = threading.Lock()
 
     def run(self) -> int:
@@ -85,7 +85,7 @@ class Worker:
                 files.extend(descriptors)
                 for order in reader.feed(data):
                     if order["t"] == "cancel":
-                        self._cancelled.add(order["j"])
+                        self._cancelled.add(order["run"])
                     else:
                         count = order.get("files", 0)
                         self._orders.put((order, [files.popleft() for _ in range(count)]))
@@ -108,28 +108,28 @@ class Worker:
 
     def _job(self, order: dict[str, Any], files: list[int]) -> bool:
         """Run one job and tell how it ended; whether the process should end after it."""
-        j = order["j"]
+        run = order["run"]
         began_s = time.monotonic()
         try:
-            report = self._enhance(order, files, j)
-            outcome = {"t": "done", "j": j, **_packable(report.notes, report.to_map())}
+            report = self._enhance(order, files, run)
+            outcome = {"t": "done", "run": run, **_packable(report.notes, report.to_map())}
         except Cancelled:
-            outcome = {"t": "cancelled", "j": j}
+            outcome = {"t": "cancelled", "run": run}
         except Exception as error:
             code, message, detail = describe(error)
-            outcome = {"t": "error", "j": j, "code": code, "msg": message[:1000]}
+            outcome = {"t": "error", "run": run, "code": code, "msg": message[:1000]}
             if code in _LEAVE_AFTER:
                 outcome["trace"] = "".join(traceback.format_exception(error))[-4000:]
             with contextlib.suppress(ProtocolError):
                 pack({"detail": detail})
                 outcome["detail"] = detail
-        self._cancelled.discard(j)
+        self._cancelled.clear()  # also what came too late for an earlier run
         outcome["ms"] = int((time.monotonic() - began_s) * 1000)
         outcome["leaving"] = outcome.get("code") in _LEAVE_AFTER
         self._tell(outcome)
         return bool(outcome["leaving"])
 
-    def _enhance(self, order: dict[str, Any], files: list[int], j: bytes) -> Any:
+    def _enhance(self, order: dict[str, Any], files: list[int], run: int) -> Any:
         request = _request(order)
         layout = request.layout
         source = Raster(files[0], request.source, layout.bytes_per_pixel)
@@ -137,9 +137,9 @@ class Worker:
         selection = None
         if request.selection is not None:
             selection = Raster(files[2], request.source, request.selection.bytes_per_pixel)
-        if j in self._cancelled:
+        if run in self._cancelled:
             raise Cancelled
-        report = _Reporter(j, self._tell)
+        report = _Reporter(run, self._tell)
         report("load", 0, 0, 0)
         enhance = _load(self._pipeline)
         engine = self._engine_for(request.options.device)
@@ -151,7 +151,7 @@ class Worker:
             result,
             engine=engine,
             on_progress=report,
-            should_cancel=lambda: j in self._cancelled,
+            should_cancel=lambda: run in self._cancelled,
         )
 
     def _engine_for(self, device: str) -> Any:
@@ -176,8 +176,8 @@ class Worker:
 class _Reporter:
     """`on_progress` of the pipeline: passes on twenty times a second at most."""
 
-    def __init__(self, j: bytes, tell: Callable[[dict[str, Any]], None]) -> None:
-        self._j = j
+    def __init__(self, run: int, tell: Callable[[dict[str, Any]], None]) -> None:
+        self._run = run
         self._tell = tell
         self._sent_s = 0.0
         self._phase = ""
@@ -190,7 +190,7 @@ class _Reporter:
         self._tell(
             {
                 "t": "progress",
-                "j": self._j,
+                "run": self._run,
                 "phase": phase[:40],
                 "done": done,
                 "total": total,

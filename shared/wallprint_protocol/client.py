@@ -7,20 +7,23 @@ an editor calls it from a thread of its own and cancels through `should_cancel`.
 from __future__ import annotations
 
 import secrets
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Union
 
 from . import endpoint
-from .connection import Connection
+from .connection import Connection, Reconnect
 from .errors import (
     Cancelled,
+    GateRefused,
     LinkClosed,
     LinkError,
     LinkRefused,
     LinkTimeout,
     StartFailed,
+    WallprintError,
 )
 from .job_run import Buffer, JobRun, Progress, Read, Result, Write
 from .request import Request
@@ -38,6 +41,8 @@ __all__ = [
 
 START_TIMEOUT_S = 20.0
 _POLL_S = 0.02
+_LAUNCH_EVERY_S = 0.5
+_REFUSED_FOR_S = 3.0
 Where = Union[str, Path]  # noqa: UP007 (Python 3.9 evaluates it)
 
 
@@ -56,9 +61,10 @@ def enhance(
     Args:
         request: the whole job; `request.selection` exactly when `read_selection` is given.
         read: asked for full-width strips of the source, top to bottom, each once (again only if
-            one was damaged on its way); returns `rect.width * rect.height * bytes_per_pixel`
-            contiguous bytes. The memory must not change until `enhance` returns; a view of the
-            whole picture is best, nothing is copied then.
+            one was damaged on its way or the job is repeated, see below); returns
+            `rect.width * rect.height * bytes_per_pixel` contiguous bytes. The memory must not
+            change until `enhance` returns; a view of the whole picture is best, nothing is copied
+            then.
         write: gets full-width strips of the result, top to bottom, each once; the view is only
             valid during the call. The result is whole only when `enhance` has returned, so an
             editor collects first and touches its document afterwards.
@@ -66,6 +72,10 @@ def enhance(
         on_progress: called in this thread, at most about ten times a second.
         should_cancel: polled at least every 50 ms while waiting, and between strips.
         connection: a logged-in one, left open; None connects (and starts the server) itself.
+
+    A connection that breaks is replaced, and the job goes on where it was. When the server or the
+    computation ended in the middle, the job is repeated once, with a server started anew if
+    `connect` may start one; strips that `write` has are not written again.
 
     Raises:
         Cancelled: `should_cancel()` was true; the server has acknowledged.
@@ -118,14 +128,19 @@ def connect(
     directory = endpoint.state_dir() if is_address or text == "auto" else Path(where)
     directory = directory.absolute()
     finder = _Finder(directory, text if is_address else "", editor, editor_version)
-    try:
-        return finder.log_in()
-    except (LinkClosed, LinkTimeout):
-        if is_address or not start:
-            raise
-    tell = on_status or (lambda sentence: None)
-    tell("Starting the wallprint server ...")
-    return finder.start(launcher, should_cancel)
+
+    def find(should_cancel: Callable[[], bool] | None) -> Connection:
+        try:
+            return finder.log_in()
+        except (LinkClosed, LinkTimeout):
+            if is_address or not start:
+                raise
+        tell = on_status or (lambda sentence: None)
+        tell("Starting the wallprint server ...")
+        return finder.start(launcher, should_cancel)
+
+    finder.again = find
+    return find(should_cancel)
 
 
 class _Finder:
@@ -137,40 +152,54 @@ class _Finder:
         self._editor = editor
         self._editor_version = editor_version
         self._failed_boot = b""
+        self.again: Reconnect | None = None
 
     def log_in(self) -> Connection:
-        """Try what the connection file names; once more when a new start has replaced it."""
-        try:
-            return self._try()
-        except (LinkClosed, LinkTimeout, LinkRefused):
-            info = endpoint.read_connection(self._directory)
-            if info is None or info.boot == self._failed_boot:
-                raise
-            return self._try()
+        """Try what the connection file names; once more when a new start has replaced it.
+
+        A gate that refuses is tried for a moment: the server may have ended during the handshake,
+        or be one that was just started and has not written its file yet.
+        """
+        deadline = time.monotonic() + _REFUSED_FOR_S
+        while True:
+            try:
+                return self._try()
+            except (LinkClosed, LinkTimeout, GateRefused) as error:
+                info = endpoint.read_connection(self._directory)
+                replaced = info is not None and info.boot != self._failed_boot
+                refused = isinstance(error, GateRefused) and time.monotonic() < deadline
+                if not replaced and not refused:
+                    raise
+            time.sleep(_POLL_S)
 
     def start(
         self, launcher: Sequence[str] | None, should_cancel: Callable[[], bool] | None
     ) -> Connection:
         """Launch and wait for a connection file that works."""
         argv = launcher or endpoint.find_launcher(self._directory)
-        process = endpoint.launch(argv, self._directory, secrets.token_hex(8))
+        process: subprocess.Popen[bytes] | None = None
         deadline = time.monotonic() + START_TIMEOUT_S
+        launch_s = 0.0
         stale_boot = self._failed_boot
         problem: LinkError | None = None
         while time.monotonic() < deadline:
             if should_cancel is not None and should_cancel():
                 raise Cancelled
-            # Exit code 0 means that another start was first: keep polling for its file.
-            if process.returncode:
+            if process is not None and process.returncode:
                 raise StartFailed(
                     "The wallprint server did not start: "
                     f"{endpoint.last_words(self._directory) or f'exit code {process.returncode}'}"
                 )
+            # Exit code 0 means that another server held the lock: one whose file comes presently,
+            # or one that was just ending, and then nobody would come.
+            if (process is None or process.returncode == 0) and time.monotonic() >= launch_s:
+                process = endpoint.launch(argv, self._directory, secrets.token_hex(8))
+                launch_s = time.monotonic() + _LAUNCH_EVERY_S
             info = endpoint.read_connection(self._directory)
             if info is not None and info.boot != stale_boot:
                 try:
                     return self._try()
-                except (LinkClosed, LinkTimeout) as error:
+                except (LinkClosed, LinkTimeout, GateRefused) as error:
                     problem = error
             time.sleep(_POLL_S)
         raise StartFailed(
@@ -188,4 +217,11 @@ class _Finder:
                 f"{', '.join(info.endpoints)}."
             )
         self._failed_boot = info.boot
-        return Connection(info, editor=self._editor, editor_version=self._editor_version)
+        try:
+            return Connection(
+                info, editor=self._editor, editor_version=self._editor_version, again=self.again
+            )
+        except WallprintError as error:
+            if error.code != "E_SHUTDOWN":
+                raise
+            raise LinkClosed("The wallprint server has just ended.") from None

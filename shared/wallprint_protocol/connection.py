@@ -11,8 +11,9 @@ import platform
 import secrets
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Optional, TypeVar
 
 from . import PROTOCOL_MAJOR, PROTOCOL_MINOR, __version__, messages, wire
 from .dealer import USER, Dealer, open_dealer
@@ -26,7 +27,7 @@ from .errors import (
     from_code,
 )
 
-CAPABILITIES = ("icc", "cmyk", "f16", "crc")
+CAPABILITIES = ("icc", "cmyk", "f16", "crc", "resume")
 CONNECT_TIMEOUT_S = 2.0
 LOGIN_TIMEOUT_S = 5.0
 REQUEST_TIMEOUT_S = 10.0
@@ -35,6 +36,7 @@ DEAD_AFTER_S = 30.0
 AWAY_S = 10.0
 SILENT_PINGS = 3
 
+Reconnect = Callable[[Optional[Callable[[], bool]]], "Connection"]  # noqa: UP045 (Python 3.9)
 Answer = TypeVar("Answer", bound=messages.Message)
 
 
@@ -46,6 +48,7 @@ class Connection:
         server_state: "warming" or "ready".
         max_chunk_bytes: the largest tile that both sides take.
         limits: what the server announced.
+        caps: what the server can do.
         checksums: whether tiles carry one in both directions.
     """
 
@@ -56,10 +59,26 @@ class Connection:
         editor: str = "",
         editor_version: str = "",
         checksums: bool = False,
+        again: Reconnect | None = None,
     ) -> None:
-        """Connect and log in; see `client.connect`."""
+        """Connect and log in; see `client.connect`.
+
+        Args:
+            info: where, and the secrets.
+            editor: for the server's log.
+            editor_version: for the server's log.
+            checksums: have tiles carry one.
+            again: makes a connection in place of this one when it is lost; None tries the same
+                address once more.
+        """
         self.info = info
         self.checksums = checksums
+        self.caps: frozenset[str] = frozenset()
+        self._again = again or (
+            lambda should_cancel: Connection(
+                info, editor=editor, editor_version=editor_version, checksums=checksums
+            )
+        )
         self.server_state = "warming"
         self.max_chunk_bytes = wire.MAX_CHUNK_BYTES
         self.limits: dict[str, Any] = {}
@@ -111,6 +130,20 @@ class Connection:
     def close(self) -> None:
         """End the connection; jobs of this connection that still run are cancelled."""
         self._dealer.close()
+
+    def reconnect(self, should_cancel: Callable[[], bool] | None = None) -> None:
+        """Put a new connection in the place of a lost one; the server may be another one then.
+
+        Args:
+            should_cancel: looked at while a server starts.
+
+        Raises:
+            WallprintError: as `client.connect`; this connection stays closed.
+        """
+        self._dealer.close()
+        fresh = self._again(should_cancel)
+        again, self.__dict__ = self._again, fresh.__dict__
+        self._again = again
 
     def __enter__(self) -> Connection:
         return self
@@ -251,6 +284,7 @@ class Connection:
         welcome = self.request(auth, messages.Welcome, LOGIN_TIMEOUT_S)
         self.server_state = welcome.state
         self.limits = welcome.limits
+        self.caps = frozenset(welcome.caps)
         self._ping_s = max(0.1, welcome.ping_ms / 1000)
         chunk = welcome.limits.get("chunk")
         if type(chunk) is int and 0 < chunk < self.max_chunk_bytes:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Optional, Protocol
 
-from .errors import LinkClosed, LinkError, LinkProtocol, LinkRefused, LinkTimeout
+from .errors import GateRefused, LinkClosed, LinkError, LinkProtocol, LinkRefused, LinkTimeout
 from .messages import Buffer
 
 __all__ = [
     "Buffer",
     "Dealer",
+    "GateRefused",
     "LinkClosed",
     "LinkError",
     "LinkProtocol",
@@ -37,7 +38,7 @@ class Dealer(Protocol):
         """Connect and do the PLAIN handshake.
 
         Raises:
-            LinkRefused: wrong password or mechanism.
+            GateRefused: wrong password or mechanism, or the peer left during the handshake.
             LinkClosed: nobody listens.
             LinkTimeout: no answer in time.
         """

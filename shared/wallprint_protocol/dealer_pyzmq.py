@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import zmq
 
-from .dealer import Buffer, LinkClosed, LinkProtocol, LinkRefused, LinkTimeout, Placer
+from .dealer import Buffer, GateRefused, LinkClosed, LinkProtocol, LinkTimeout, Placer
 from .wire import HIGH_WATER_MARK, MAX_MESSAGE_BYTES
 
 _MAX_FRAMES = 2
@@ -67,7 +67,7 @@ class PyzmqDealer:
             if event & zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 return
             if event & _FAILED:
-                raise LinkRefused(f"{endpoint} refused the gate")
+                raise GateRefused(f"{endpoint} refused the gate")
             if event & _GONE:
                 raise LinkClosed(f"nobody listens at {endpoint}")
 
@@ -75,7 +75,8 @@ class PyzmqDealer:
         """See `Dealer.send`."""
         deadline = time.monotonic() + timeout_s
         # libzmq goes on queueing for a peer that is gone: only the monitor tells.
-        self._note(self._next_event(0))
+        if not self._gone:
+            self._note(self._next_event(0))
         while not self._gone:
             try:
                 # Under 64 KiB pyzmq copies anyway; a larger frame is sent from its own memory.
@@ -92,6 +93,8 @@ class PyzmqDealer:
         """See `Dealer.receive`."""
         deadline = time.monotonic() + timeout_s
         while True:
+            if self._socket.closed:
+                raise LinkClosed("this connection is closed")
             gone = self._gone  # looked at before the queue: what is queued still counts
             try:
                 return self._receive_now(into)

@@ -16,7 +16,7 @@ import socket
 import time
 from collections.abc import Sequence
 
-from .dealer import Buffer, LinkClosed, LinkProtocol, LinkRefused, LinkTimeout, Placer
+from .dealer import Buffer, GateRefused, LinkClosed, LinkProtocol, LinkTimeout, Placer
 from .wire import MAX_MESSAGE_BYTES
 
 _TIMEOUT = socket.timeout  # not yet an alias of TimeoutError in Python 3.9
@@ -54,7 +54,7 @@ class ZmtpDealer:
         """Connect and do the PLAIN handshake.
 
         Raises:
-            LinkRefused: wrong password, other mechanism, older ZMTP.
+            GateRefused: wrong password, other mechanism, older ZMTP, or it left meanwhile.
             LinkClosed: nobody listens.
             LinkTimeout: no answer in time.
             LinkProtocol: the peer does not speak ZMTP.
@@ -69,7 +69,7 @@ class ZmtpDealer:
             was_open = self._socket is not None
             self.close()
             if was_open:  # libzmq closes without a word when the mechanism is another
-                raise LinkRefused(f"{endpoint} closed the connection during the login") from None
+                raise GateRefused(f"{endpoint} closed the connection during the login") from None
             raise LinkClosed(f"{endpoint}: {error}") from None
         except BaseException:
             self.close()
@@ -246,10 +246,10 @@ class ZmtpDealer:
         if greeting[0] != 0xFF or greeting[9] != 0x7F:
             raise LinkProtocol("the peer does not speak ZMTP")
         if (greeting[10], greeting[11]) < (3, 1):
-            raise LinkRefused(f"the peer speaks ZMTP {greeting[10]}.{greeting[11]}, not 3.1")
+            raise GateRefused(f"the peer speaks ZMTP {greeting[10]}.{greeting[11]}, not 3.1")
         mechanism = greeting[12:32].rstrip(b"\0")
         if mechanism != b"PLAIN":
-            raise LinkRefused(
+            raise GateRefused(
                 f"the peer asks for {mechanism.decode('ascii', 'replace')}, not PLAIN"
             )
         self._send_command(b"HELLO", _short(user) + _short(password), deadline)
@@ -261,7 +261,7 @@ class ZmtpDealer:
         )
         peer_type = _properties(self._expect(b"READY", deadline)).get(b"socket-type")
         if peer_type != b"ROUTER":
-            raise LinkRefused(f"the peer is a {(peer_type or b'?').decode('ascii', 'replace')}")
+            raise GateRefused(f"the peer is a {(peer_type or b'?').decode('ascii', 'replace')}")
 
     def _expect(self, wanted: bytes, deadline: float) -> bytes:
         """The data of the handshake's next command."""
@@ -273,7 +273,7 @@ class ZmtpDealer:
         # libzmq writes "\x5ERROR" in C, which is the byte 5E and "RROR": its refusals are misspelt.
         if body.startswith((b"\x05ERROR", b"^RROR")):
             reason = bytes(c for c in body[6:] if 0x20 <= c < 0x7F).decode("ascii")
-            raise LinkRefused(f"the login was refused ({reason or 'no reason given'})")
+            raise GateRefused(f"the login was refused ({reason or 'no reason given'})")
         name, data = _split_command(body)
         if name != wanted:
             raise LinkProtocol(f"{name!r} where {wanted!r} was due")
@@ -304,7 +304,7 @@ def _open(endpoint: str, timeout_s: float) -> socket.socket:
         raise LinkTimeout(f"{endpoint} does not answer") from None
     except (OSError, ValueError, OverflowError) as error:
         raise LinkClosed(str(error)) from None
-    raise LinkRefused(f"the address {endpoint!r} cannot be used here")
+    raise GateRefused(f"the address {endpoint!r} cannot be used here")
 
 
 def _frame_header(flags: int, size: int) -> bytes:

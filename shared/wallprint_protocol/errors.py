@@ -10,7 +10,8 @@ Knows nothing of sockets or pixels. Every exception that a person may get to see
     │   ├── NotInstalled        no launcher was found
     │   ├── StartFailed         the server was launched and did not come up
     │   └── LinkError           the connection:
-    │       ├── LinkRefused         wrong gate, mechanism or proof
+    │       ├── LinkRefused         wrong proof, not private, not this user's
+    │       │   └── GateRefused         refused, or left, before the first message
     │       ├── LinkClosed          the other side is gone
     │       ├── LinkTimeout         nothing was heard in time
     │       └── LinkProtocol        what came in is not ZMTP or not WPP/1
@@ -200,9 +201,17 @@ class LinkError(ServerTrouble):
 
 
 class LinkRefused(LinkError):
-    """Wrong gate, mechanism or proof."""
+    """Wrong proof, or a place that is not this user's alone."""
 
     default_code = "LINK_REFUSED"
+
+
+class GateRefused(LinkRefused):
+    """Refused, or left, before the first message.
+
+    Wrong gate or mechanism; also a server that ended or has just been started anew: closing
+    without a word is how ZMTP refuses a mechanism.
+    """
 
 
 class LinkClosed(LinkError):

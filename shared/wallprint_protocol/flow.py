@@ -61,6 +61,10 @@ class ReceiveCredit:
         self._received = 0
         self._consumed = 0
 
+    def renewed(self) -> ReceiveCredit:
+        """A fresh account with the same window, for a job that goes on over another connection."""
+        return ReceiveCredit(self._window, 0)
+
     def receive(self, payload_bytes: int) -> None:
         """A tile came in.
 

@@ -1,7 +1,8 @@
 """One job from the client's side: open, upload, wait, download, release; cancel at any time.
 
 Knows nothing of how the connection came about. One thread does everything: each turn of the loop
-looks at `should_cancel`, takes at most one message and acts on it.
+looks at `should_cancel`, takes at most one message and acts on it. A lost connection is replaced
+and the job goes on; a job that ended with its server or its worker is repeated once.
 """
 
 from __future__ import annotations
@@ -9,13 +10,25 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Iterable
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Union
 
 from . import flow, messages, wire
 from .connection import Connection
-from .errors import Cancelled, LinkProtocol, ProtocolError, WallprintError, from_code
+from .errors import (
+    BadInput,
+    Cancelled,
+    LinkClosed,
+    LinkError,
+    LinkProtocol,
+    LinkTimeout,
+    ProtocolError,
+    ServerTrouble,
+    WallprintError,
+    from_code,
+)
 from .pixels import Grid, strip_cell
 from .print_size import Rect, Size
 from .request import Request
@@ -29,6 +42,10 @@ PROGRESS_EVERY_S = 0.1
 OPEN_TIMEOUT_S = 120.0  # reserving many gigabytes of spool takes its time on a slow disk
 CANCEL_TIMEOUT_S = 5.0
 MAX_RESENDS = 2
+MAX_ATTEMPTS = 2  # at a job whose server or worker ended
+MAX_FRUITLESS = 3  # connections that break one after the other without moving a tile
+_REPEATED = "The computation broke off once and was repeated from the start."
+_REPEAT = ("E_GPU_LOST", "E_BACKEND")  # the worker ended with the job
 # Less than the default: what is under way lies in the editor's memory, and results never come
 # faster than they are computed.
 DOWN_WINDOW_BYTES = 6 << 20
@@ -100,9 +117,15 @@ class _Plane:
 
 
 class _Output:
-    """Joins the result's tiles, which come row-major, into full-width strips."""
+    """Joins the result's tiles, which come row-major, into full-width strips.
+
+    Attributes:
+        next: the first tile that has not been passed on.
+        due: the tile that the server sends next; behind `next` when it begins from the start.
+    """
 
     def __init__(self, outcome: messages.Outcome, write: Write) -> None:
+        self.outcome = outcome
         self._bytes_per_pixel = outcome.fmt.bytes_per_pixel
         self.grid = flow.check_grid(
             outcome.size, outcome.tile, self._bytes_per_pixel, "the server's result"
@@ -110,17 +133,20 @@ class _Output:
         if self.grid.columns > 1 and outcome.tile.height != 1:
             raise LinkProtocol("the server's tiles are neither strips nor parts of a row")
         self._write = write
-        self.next = 0
+        self.next = self.due = 0
         row_bytes = outcome.size.width * self._bytes_per_pixel
         self._row = bytearray(row_bytes if self.grid.columns > 1 else 0)
 
     def take(self, tile: messages.OutTile) -> None:
         """Check and pass on the next tile."""
         rect = flow.check_tile(tile, self.grid, self._bytes_per_pixel)
-        if tile.s != self.next:
-            raise LinkProtocol(f"tile {self.next} of the result expected, {tile.s} received")
+        if tile.s != self.due:
+            raise LinkProtocol(f"tile {self.due} of the result expected, {tile.s} received")
         if not flow.intact(tile):
             raise ProtocolError(f"Tile {tile.s} of the result is damaged.", code="E_CRC")
+        self.due += 1
+        if tile.s < self.next:
+            return
         self.next += 1
         pixels = memoryview(tile.payload or b"")
         if self.grid.columns > 1:
@@ -131,6 +157,11 @@ class _Output:
             rect = Rect(0, rect.y, self.grid.size.width, 1)
             pixels = memoryview(self._row)
         self._write(rect, pixels)
+
+    def bitmap(self) -> bytes:
+        """Which tiles have been passed on: the payload of `job.resume`."""
+        count = len(self.grid)
+        return ((1 << self.next) - 1).to_bytes(-(-count // 8), "little")
 
 
 class JobRun:
@@ -157,30 +188,92 @@ class JobRun:
                 _Plane(1, request.source, request.selection.bytes_per_pixel, read_selection)
             )
         self._job = uuid.uuid4().bytes
+        self._key = b""
+        self._attempt = 1
         self._up = flow.SendCredit()
         self._down: flow.ReceiveCredit | None = None
         self._output: _Output | None = None
+        self._missing = self._all_tiles()
+        self._committed = False
+        self._sums: dict[int, int] = {}  # of the tiles that were sent, by their place in all planes
+        self._lost_at = (-1, -1)
+        self._fruitless = 0
         self._answers: dict[int, messages.Message] = {}
         self._done: messages.JobDone | None = None
-        self._shown = Progress("upload", 0, sum(len(p.grid) for p in self._planes))
+        self._shown = Progress("upload", 0, len(self._missing))
         self._shown_s = self._looked_s = 0.0
         self._opened = False
 
     def run(self) -> Result:
         """The whole job."""
+        step = self._open
         try:
-            self._open()
-            self._upload(self._all_tiles())
-            self._commit()
-            while self._done is None:
-                self._turn()
-            self._check_complete(self._done)
-            release = messages.JobRelease(self._link.next_id(), self._job)
-            self._link.request(release, messages.Ok)
+            while True:
+                try:
+                    step()
+                    return self._carry_out()
+                except (LinkClosed, LinkTimeout) as error:
+                    step = self._after_loss(error)
+                except WallprintError as error:
+                    step = self._after_end(error)
         except BaseException:
             self._cancel()
             raise
-        return Result(tuple(self._done.notes), self._done.report, self._done.ms)
+
+    def _carry_out(self) -> Result:
+        """Everything after the opening, as far as it has not been done."""
+        if not self._committed:
+            self._upload(self._missing)
+            self._commit()
+        while self._done is None:
+            self._turn()
+        self._check_complete(self._done)
+        with contextlib.suppress(LinkClosed, LinkTimeout):  # everything is here
+            release = messages.JobRelease(self._link.next_id(), self._job)
+            self._link.request(release, messages.Ok)
+        notes = tuple(self._done.notes)
+        if self._attempt > 1:
+            notes += (_REPEATED,)
+        return Result(notes, self._done.report, self._done.ms)
+
+    # -- what can go wrong -------------------------------------------------------------------------
+
+    def _after_loss(self, error: WallprintError) -> Callable[[], None]:
+        """Replace the connection; how the job goes on over the new one."""
+        place = (len(self._sums), self._output.due if self._output else 0)
+        self._fruitless = self._fruitless + 1 if place == self._lost_at else 0
+        self._lost_at = place
+        if self._fruitless >= MAX_FRUITLESS:
+            raise error
+        self._shown = replace(self._shown, responding=False)
+        self._on_progress(self._shown)
+        boot = self._link.info.boot
+        try:
+            self._link.reconnect(self._should_cancel)
+        except (LinkClosed, LinkTimeout):
+            raise error from None  # the first one tells more
+        if self._output is None:
+            return self._open
+        if self._link.info.boot == boot and "resume" in self._link.caps:
+            return self._resume
+        return self._repeat(error)
+
+    def _after_end(self, error: WallprintError) -> Callable[[], None]:
+        """After the job's end at the server: once more from the start, where that makes sense."""
+        if error.code in _REPEAT or (error.code == "E_UNKNOWN_JOB" and self._done is None):
+            return self._repeat(error)
+        raise error
+
+    def _repeat(self, error: WallprintError) -> Callable[[], None]:
+        """Open the job once more, from the start; what has been passed on is not written again."""
+        if self._attempt >= MAX_ATTEMPTS:
+            if isinstance(error, LinkError):
+                text = f"The server ended twice during this job; it is not tried again. {error}"
+                raise ServerTrouble(text, code="E_POISON") from None
+            raise error
+        self._attempt += 1
+        self._missing, self._committed, self._done = self._all_tiles(), False, None
+        return self._open
 
     # -- the steps ---------------------------------------------------------------------------------
 
@@ -199,28 +292,70 @@ class JobRun:
             fmt=request.layout,
             tile=pixels.grid.cell,
             params=params,
+            attempt=self._attempt,
             selection=request.selection,
             selection_tile=self._planes[1].grid.cell if request.selection else None,
             payload=request.icc or None,
         )
-        self._opened = True
-        self._link.send(replace(message, key=wire.job_key(message)))
-        answer = self._await(message.id, messages.JobOk, OPEN_TIMEOUT_S)
+        self._opened, self._key = True, wire.job_key(message)
+        answer = self._begin(replace(message, key=self._key))
         if answer.out.size != request.out or answer.out.fmt != request.layout:
             raise LinkProtocol(
                 f"{request.out} in {request.layout} asked for, the server offers {answer.out}"
             )
-        self._output = _Output(answer.out, self._write)
-        tile_bytes = answer.out.tile.pixels * request.layout.bytes_per_pixel
+        if self._output is None:
+            self._output = _Output(answer.out, self._write)
+        elif answer.out != self._output.outcome:
+            raise LinkProtocol("the server started anew cuts the result otherwise; start again")
+        self._output.due = 0
+        self._grant(self._output)
+
+    def _resume(self) -> None:
+        """Go on with a job that the server still has."""
+        if self._output is None:
+            raise LinkProtocol("a job that was not open cannot go on")
+        resume = messages.JobResume(
+            self._link.next_id(), self._job, self._key, self._output.bitmap()
+        )
+        answer = self._begin(resume)
+        held = bytes(answer.payload or b"")
+        self._missing = [tile for tile in self._all_tiles() if not _bit(held, tile[0])]
+        self._committed = answer.state != "receiving"
+        self._output.due = self._output.next
+        self._grant(self._output)
+
+    def _begin(self, message: messages.JobOpen | messages.JobResume) -> messages.JobOk:
+        """Send it and wait for the answer; both credits start at nothing."""
+        self._up, self._down = flow.SendCredit(), None
+        self._answers.clear()
+        self._link.send(message)
+        answer: messages.JobOk = self._await(message.id, messages.JobOk, OPEN_TIMEOUT_S)
+        return answer
+
+    def _grant(self, output: _Output) -> None:
+        """Let the server send."""
+        tile_bytes = output.outcome.tile.pixels * self._request.layout.bytes_per_pixel
         self._down = flow.ReceiveCredit(DOWN_WINDOW_BYTES, tile_bytes)
         self._link.send(messages.Credit(self._job, "down", self._down.granted))
 
-    def _all_tiles(self) -> Iterable[tuple[_Plane, int]]:
-        return ((plane, i) for plane in self._planes for i in range(len(plane.grid)))
+    def _all_tiles(self) -> list[tuple[int, _Plane, int]]:
+        """Each tile: its place in all planes, its plane, its index there."""
+        tiles = [(plane, i) for plane in self._planes for i in range(len(plane.grid))]
+        return [(place, plane, i) for place, (plane, i) in enumerate(tiles)]
 
-    def _upload(self, tiles: Iterable[tuple[_Plane, int]]) -> None:
-        for sent, (plane, index) in enumerate(tiles, 1):
+    def _check_same(self, place: int, pixels: memoryview) -> None:
+        """A repeated job must have the same source, or the print would be of two pictures."""
+        total = zlib.crc32(pixels)
+        passed_on = self._output is not None and self._output.next > 0
+        if passed_on and self._sums.get(place, total) != total:
+            raise BadInput("The picture was changed while it was being enhanced; start again.")
+        self._sums[place] = total
+
+    def _upload(self, tiles: Sequence[tuple[int, _Plane, int]]) -> None:
+        before = self._shown.total - len(tiles) if self._shown.phase == "upload" else 0
+        for sent, (place, plane, index) in enumerate(tiles, before + 1):
             rect, pixels = plane.tile(index)
+            self._check_same(place, pixels)
             # While credit lasts nothing need be heard; looking after each tile doubled the time.
             while not self._up.allows(len(pixels)):
                 self._turn()
@@ -245,7 +380,7 @@ class JobRun:
                 missing = error.detail.get("missing")
                 if error.code != "E_INCOMPLETE" or missing is None or attempt == MAX_RESENDS:
                     raise
-            self._upload([tile for i, tile in enumerate(self._all_tiles()) if _bit(missing, i)])
+            self._upload([tile for tile in self._all_tiles() if _bit(missing, tile[0])])
 
     def _check_complete(self, done: messages.JobDone) -> None:
         count = len(self._output.grid) if self._output else 0
@@ -281,7 +416,12 @@ class JobRun:
         return answer
 
     def _turn(self, wait_s: float = POLL_S) -> None:
-        """Look at the cancel flag, take at most one message."""
+        """Look at the cancel flag, take at most one message.
+
+        Raises:
+            Cancelled: the flag is set.
+            WallprintError: the job or the connection is at its end.
+        """
         self._looked_s = time.monotonic()
         if self._should_cancel():
             raise Cancelled
@@ -294,6 +434,8 @@ class JobRun:
     def _act(self, message: messages.Message) -> None:
         if getattr(message, "j", None) not in (None, self._job):
             return  # what was under way for an earlier job of this connection
+        if isinstance(message, messages.Error) and message.code == "E_AUTH":
+            raise LinkClosed("the server had given this connection up")  # it was silent for long
         if isinstance(message, messages.Error) and message.re is None:
             raise from_code(message.code, message.msg, message.detail)
         if isinstance(message, messages.OutTile):
@@ -326,7 +468,8 @@ class JobRun:
 
     def _show(self, progress: Progress) -> None:
         """Tell the caller, ten times a second at most; a new phase or its end at once."""
-        progress = replace(progress, responding=self._link.responding)
+        done = max(progress.done, self._shown.done if progress.phase == self._shown.phase else 0)
+        progress = replace(progress, done=done, responding=self._link.responding)
         now_s = time.monotonic()
         urgent = (progress.phase, progress.queue_pos, progress.responding) != (
             self._shown.phase,

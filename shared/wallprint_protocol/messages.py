@@ -432,6 +432,21 @@ class JobRelease(Message):
 
 
 @dataclass(frozen=True)
+class JobResume(Message):
+    """C: go on with a job of a connection that was lost; the payload names the tiles held.
+
+    One bit a tile of the result, row-major, least significant bit first; no payload: none is held.
+    """
+
+    t: ClassVar[str] = "job.resume"
+    payload_rule: ClassVar[int] = MAY_HAVE_PAYLOAD
+    id: RequestId
+    j: JobId
+    key: Secret
+    payload: Optional[Buffer] = None
+
+
+@dataclass(frozen=True)
 class JobCancel(Message):
     """C: stop; legal in every state, always answered."""
 
@@ -503,8 +518,8 @@ class Error(Message):
 
 
 _FROM_CLIENT = (
-    Hello, Auth, Models, ServerStatus, ServerStop, JobOpen, Tile, JobCommit, JobRelease, JobCancel,
-    Credit, Ping, Pong,
+    Hello, Auth, Models, ServerStatus, ServerStop, JobOpen, Tile, JobCommit, JobRelease, JobResume,
+    JobCancel, Credit, Ping, Pong,
 )  # fmt: skip
 _FROM_SERVER = (
     Challenge, Welcome, ModelList, StatusReport, JobOk, Ok, ServerNews, JobNews, JobProgress,

@@ -431,7 +431,7 @@ def test_unknown_types_are_answered_or_ignored_and_never_fatal(server, dealers):
     dealer = enter(dealers(), info)
     log_in(dealer, info)
     for number in range(10):
-        dealer.send([msgpack.packb({"t": "job.resume", "id": number})], timeout_s=1)
+        dealer.send([msgpack.packb({"t": "job.pause", "id": number})], timeout_s=1)
         answer = hear(dealer)
         assert (answer.code, answer.re) == ("E_UNKNOWN_TYPE", number)
     dealer.send([msgpack.packb({"t": "$new", "id": 1})], timeout_s=1)
@@ -570,4 +570,4 @@ def test_capabilities_are_those_of_the_document(server, dealers):
     welcome = log_in(enter(dealers(), info), info)
     assert set(welcome.caps) == set(connection.CAPABILITIES)
     assert welcome.boot == info.boot
-    assert "resume" not in welcome.caps
+    assert "preview" not in welcome.caps
