@@ -1,36 +1,51 @@
-"""Bleed and gallery wrap: margins that repeat the picture, flipped, after all other work.
+"""Bleed and gallery wrap: margins made of the finished picture, after all other work.
 
 Copies finished pixels within the result's file, so a mirrored margin has the very bytes of what it
-mirrors. Knows bytes per pixel, nothing of colour.
+mirrors. Knows nothing of paper and millimetres.
 """
 
 from __future__ import annotations
 
+from math import ceil
+
 import numpy as np
+import torch
 
+from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_size import Rect
+from wallprint_protocol.request import Options, edge_samples
 
+from ..imaging.convert import Planes, to_bytes
 from ..raster import Raster
 
 _ROWS = 64
+_STRETCH = 4  # a stretched margin draws the picture's rim out to so many times its width
+_NUMPY = {"u8": "<u1", "u16": "<u2", "f16": "<f2", "f32": "<f4"}
 
 
-class MirroredMargins:
+class Margins:
     """Fills the margins as the rows within become final.
 
     Margin pixel k beside the border (k = 0, 1, ...) repeats pixel k within, the border pixel
-    itself included: first left and right, then whole rows at top and bottom with the corners.
+    itself included; stretched, it has the value at (k + 1/2) / 4 - 1/2 within, between two pixels
+    a mean; or all have one colour. First left and right, then whole rows at top and bottom with
+    the corners.
 
     Args:
         result: the picture, margins included.
-        mirror: left, top, right, bottom, px; each at most what lies within.
+        layout: of its pixels.
+        options: `mirror` (each at most what lies within), `edge_fill` and `edge_colour`.
     """
 
-    def __init__(self, result: Raster, mirror: tuple[int, int, int, int]) -> None:
-        self._result = result
-        self._left, self._top, self._right, self._bottom = mirror
+    def __init__(self, result: Raster, layout: PixelLayout, options: Options) -> None:
+        self._result, self._fill = result, options.edge_fill
+        self._left, self._top, self._right, self._bottom = options.mirror
+        self._dtype, self._channels = np.dtype(_NUMPY[layout.dtype]), layout.channels
         self._stop = result.size.height - self._bottom  # first row of the lower margin
         self._widened = self._top  # rows above have their left and right margins
+        self._pixel = b""
+        if self._fill == "colour":
+            self._pixel = _pixel(options.edge_colour, layout)
 
     def extend(self, rows_done: int) -> int:
         """Rows above `rows_done` are final between the margins; how many are final in all."""
@@ -38,32 +53,80 @@ class MirroredMargins:
         for y in range(self._widened, done, _ROWS):
             self._widen(y, min(_ROWS, done - y))
         self._widened = max(self._widened, done)
-        if done < min(2 * self._top, self._stop):
+        if done < min(self._top + self._reach(self._top), self._stop):
             return 0  # the upper margin is not known yet, and rows leave in order
-        for k in range(self._top):
-            self._copy_row(self._top + k, self._top - 1 - k)
+        self._fill_rows(self._top, self._top, 1, self._top - 1, -1)
         self._top = 0
         if done < self._stop:
             return done
-        for k in range(self._bottom):
-            self._copy_row(self._stop - 1 - k, self._stop + k)
+        self._fill_rows(self._bottom, self._stop - 1, -1, self._stop, 1)
         return self._result.size.height
+
+    def _reach(self, margin: int) -> int:
+        """How many pixels within decide a margin."""
+        return {"mirror": margin, "stretch": ceil(margin / _STRETCH), "colour": 0}[self._fill]
+
+    def _between(self, margin: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """For each margin pixel the two within that it lies between, and the second's weight."""
+        step = 1 / _STRETCH if self._fill == "stretch" else 1.0
+        at = np.clip((np.arange(margin) + 0.5) * step - 0.5, 0.0, max(0, self._reach(margin) - 1))
+        first = np.floor(at).astype(np.intp)
+        second = np.minimum(first + 1, max(0, self._reach(margin) - 1))
+        return first, second, (at - first).astype(np.float32)
+
+    def _mean(self, first: np.ndarray, second: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Samples between two; the first's own bytes where the weight is 0."""
+        if not weight.any():
+            return first
+        mean: np.ndarray = first + weight * (second.astype(np.float32) - first)
+        if self._dtype.kind == "u":
+            mean = np.floor(mean + 0.5)
+        return mean.astype(self._dtype)
 
     def _widen(self, y: int, rows: int) -> None:
         width = self._result.size.width
-        if self._left:
-            self._flip(Rect(self._left, y, self._left, rows), 0)
-        if self._right:
-            inside = width - self._right
-            self._flip(Rect(inside - self._right, y, self._right, rows), inside)
+        for margin, inside, outside in (
+            (self._left, self._left, 0),
+            (self._right, width - self._right - self._reach(self._right), width - self._right),
+        ):
+            if not margin:
+                continue
+            target = Rect(outside, y, margin, rows)
+            if self._pixel:
+                self._result.write(target, self._pixel * (margin * rows))
+                continue
+            strip = self._pixels(Rect(inside, y, self._reach(margin), rows))
+            if outside:  # counted from the border: outwards on the right, inwards in the strip
+                strip = strip[:, ::-1]
+            first, second, weight = self._between(margin)
+            filled = self._mean(strip[:, first], strip[:, second], weight[:, None])
+            self._result.write(target, (filled if outside else filled[:, ::-1]).tobytes())
 
-    def _flip(self, source: Rect, x: int) -> None:
-        """Copy a rectangle to column `x` with its columns reversed."""
-        shape = (source.height, source.width, self._result.bytes_per_pixel)
-        pixels = np.frombuffer(self._result.read(source), np.uint8).reshape(shape)
-        target = Rect(x, source.y, source.width, source.height)
-        self._result.write(target, pixels[:, ::-1].tobytes())
-
-    def _copy_row(self, source: int, target: int) -> None:
+    def _fill_rows(
+        self, margin: int, inside: int, inwards: int, outside: int, outwards: int
+    ) -> None:
+        """Whole rows from `outside` on, of those from `inside` on."""
         width = self._result.size.width
-        self._result.write(Rect(0, target, width, 1), self._result.read(Rect(0, source, width, 1)))
+        if self._pixel:
+            for k in range(margin):
+                self._result.write(Rect(0, outside + k * outwards, width, 1), self._pixel * width)
+            return
+        for k, (first, second, weight) in enumerate(zip(*self._between(margin), strict=True)):
+            row = self._pixels(Rect(0, inside + int(first) * inwards, width, 1))
+            if weight:
+                other = self._pixels(Rect(0, inside + int(second) * inwards, width, 1))
+                row = self._mean(row, other, weight)
+            self._result.write(Rect(0, outside + k * outwards, width, 1), row.tobytes())
+
+    def _pixels(self, rect: Rect) -> np.ndarray:
+        """(h, w, channels) samples of the result."""
+        shape = (rect.height, rect.width, self._channels)
+        return np.frombuffer(self._result.read(rect), self._dtype).reshape(shape)
+
+
+def _pixel(colour: str, layout: PixelLayout) -> bytes:
+    """One opaque pixel of a colour."""
+    samples = torch.tensor(edge_samples(colour, layout)).reshape(1, -1, 1, 1)
+    if layout.model.startswith("CMYK"):
+        samples = 1.0 - samples
+    return to_bytes(Planes(samples, torch.ones(1, 1, 1, 1)), layout)

@@ -37,7 +37,7 @@ from ..models.engine import Engine
 from ..raster import Raster
 from . import deblur
 from .blur import Blur, estimate_blur
-from .edges import MirroredMargins
+from .edges import Margins
 from .enlarge import Apply, anchored
 from .guard import guarded
 from .plan import MIN_TILE_PX, make_plan
@@ -130,7 +130,7 @@ class _Job:
             self.deblurring = self._deblurring()
         self._fill_padding()
         mosaic = Mosaic(plan.columns, plan.rows, plan.blend_px)
-        margins = MirroredMargins(self.result, self.request.options.mirror)
+        margins = Margins(self.result, self.request.layout, self.request.options)
         rows_done = margins.extend(rect.y)
         for done, (row, column) in enumerate(order(plan.columns, plan.rows)):
             self._stop_if_cancelled()
