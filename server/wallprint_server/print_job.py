@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 from wallprint_protocol import client
 from wallprint_protocol.errors import BadInput, WallprintError
 from wallprint_protocol.job_run import Progress
+from wallprint_protocol.passport import Passport
 from wallprint_protocol.print_size import (
     Placement,
     PrintSize,
@@ -23,11 +26,13 @@ from wallprint_protocol.print_size import (
 )
 from wallprint_protocol.request import Request
 
+from .imaging import icc, xmp
 from .imaging.files_in import Source, open_selection, open_source
-from .imaging.files_out import PrintFile
+from .imaging.files_out import PrintFile, text_file
 from .imaging.formats import check_output
 
 MAX_SCALE = 64
+PASSPORT_SUFFIX = ".passport.json"  # print.tif -> print.tif.passport.json
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class PrintOptions:
         fit: "keep", "crop" or "pad".
         selection: mask file, or None for the whole picture.
         feather_mm: soft edge of the selection.
+        passport: write the print's passport beside it as JSON, too.
     """
 
     size: PrintSize
@@ -55,6 +61,7 @@ class PrintOptions:
     tile_px: int = 0
     selection: Path | None = None
     feather_mm: float = 0.0
+    passport: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,7 @@ class Outcome:
         device: where it was computed.
         networks: sha256 by name.
         notes: sentences for the user.
+        passport: path of the passport's JSON file, "" when none was asked for.
         error: what went wrong, or None.
     """
 
@@ -85,6 +93,7 @@ class Outcome:
     device: str = ""
     networks: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    passport: str = ""
     error: WallprintError | None = None
 
     @property
@@ -107,6 +116,7 @@ class Outcome:
             "device": self.device or None,
             "networks": self.networks,
             "notes": list(self.notes),
+            "passport": self.passport or None,
             "exit_code": self.exit_code,
             "error": error,
         }
@@ -155,6 +165,10 @@ def make_print(
         check_output(path, placement.out, source.layout)
         mask_file = [options.selection] if options.selection else []
         refuse_overwriting(path, [picture, *mask_file, *protected])
+        beside = path.with_name(path.name + PASSPORT_SUFFIX) if options.passport else None
+        if beside is not None:
+            refuse_overwriting(beside, [picture, *mask_file, *protected])
+        sharpened = xmp.output_sharpening_of(source.metadata.xmp)
         mask = open_selection(options.selection, source.size) if options.selection else None
         request = _checked(lambda: _request(source, mask, placement, options, ppi_milli))
         try:
@@ -174,10 +188,24 @@ def make_print(
                     should_cancel=should_cancel,
                     connection=connect(),
                 )
-                file.commit(
-                    on_progress=lambda part: on_progress(Progress("save", int(part * 100), 100)),
-                    should_cancel=should_cancel,
+                passport = Passport(
+                    request,
+                    source_sha256=sha256_of(picture),
+                    source_is="file",
+                    pixels_sha256=file.pixels_sha256(),
+                    report=result.report,
+                    icc=icc.name_of(source.metadata.icc),
+                    selection_sha256=sha256_of(options.selection) if options.selection else "",
+                    earlier_sharpening=sharpened,
                 )
+                file.add_passport(passport)
+                with text_file(beside, passport.to_json() + "\n") if beside else nullcontext():
+                    file.commit(
+                        on_progress=lambda part: on_progress(
+                            Progress("save", int(part * 100), 100)
+                        ),
+                        should_cancel=should_cancel,
+                    )
         finally:
             if mask is not None:
                 mask.close()
@@ -191,8 +219,41 @@ def make_print(
         seconds=time.monotonic() - began_s,
         device=str(result.report.get("device", "")),
         networks=dict(result.report.get("networks", {})),
-        notes=(*source.notes, *result.notes, *file.notes),
+        notes=(
+            *source.notes,
+            *_sharpened_twice(sharpened, options),
+            *result.notes,
+            *file.notes,
+        ),
+        passport=str(beside) if beside else "",
     )
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file.
+
+    Raises:
+        BadInput: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}).") from None
+    return digest.hexdigest()
+
+
+def _sharpened_twice(earlier: dict[str, Any] | None, options: PrintOptions) -> list[str]:
+    """A warning when a print is made of a picture that was sharpened for paper already."""
+    if not earlier or options.sharpen == "none":
+        return []
+    return [
+        f"The picture was sharpened for {earlier.get('medium', 'paper')} by an earlier print and "
+        "is now sharpened again, which widens its halos: use --sharpen none, or start from the "
+        "original."
+    ]
 
 
 def default_name(picture: Path, size: Size, ppi: float) -> str:

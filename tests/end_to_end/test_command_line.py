@@ -155,6 +155,7 @@ def test_json_summary(shell: Shell) -> None:
         "device": "a test device",
         "networks": {"span-x4": "0" * 64},
         "notes": ["a note"],
+        "passport": None,
         "exit_code": 0,
         "error": None,
     }

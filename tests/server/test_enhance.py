@@ -56,7 +56,7 @@ def test_every_pixel_arrives_for_many_odd_sizes_and_layouts(server):
             result = picture.enhance(connection)
             assert picture.result == picture.expected(), (size, out, layout)
             assert result.notes == ("a note",)
-            assert result.report == {"stages": ["nearest"], "device": "cpu"}
+            assert result.report == {"stages": [{"stage": "nearest"}], "device": "cpu"}
 
 
 def test_strips_are_full_width_top_to_bottom_each_once(server):

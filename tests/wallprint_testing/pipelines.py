@@ -58,7 +58,7 @@ def nearest(request, source, selection, result, *, engine, on_progress, should_c
             result.write(Rect(0, y, result.size.width, 1), line)
         done = min(top + 8, height)
         on_progress("run", done, height, done)
-    return Report(["a note"], {"stages": ["nearest"], "device": "cpu"})
+    return Report(["a note"], {"stages": [{"stage": "nearest"}], "device": "cpu"})
 
 
 def identity(request, source, selection, result, *, engine, on_progress, should_cancel):

@@ -9,6 +9,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,8 +33,8 @@ The default print is 100 cm on the long side at 200 ppi, written beside the pict
 NAME_WxHcm_PPIppi.tif. TIFF holds everything; .png and .jpg are written too.
 
 --json prints one line: input, output, width, height (px), ppi, scale, layout (model, dtype, alpha,
-trc), seconds, device, networks (sha256 by name), notes, exit_code, error (null or code and
-message). Several pictures give {"prints": [...], "seconds", "exit_code"}.
+trc), seconds, device, networks (sha256 by name), notes, passport (file), exit_code, error
+(null or code and message). Several pictures give {"prints": [...], "seconds", "exit_code"}.
 
 Exit codes: 0 done, 2 bad arguments or picture, 3 server trouble, 4 out of memory or disk,
 130 cancelled. A batch goes on after a bad picture and ends with the highest code.
@@ -57,6 +58,9 @@ def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -
     add_print_options(parser)
     add_job_options(parser)
     add_where_options(parser)
+    parser.add_argument(
+        "--passport", action="store_true", help="write the print's passport beside it as JSON"
+    )
     parser.add_argument("--json", action="store_true", help="one summary line on stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress, only errors")
     parser.set_defaults(run=run)
@@ -108,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
     began_s = time.monotonic()
     batch = len(options.pictures) > 1
     output = _output_rule(options)
-    print_options = print_options_of(options)
+    print_options = replace(print_options_of(options), passport=options.passport)
     with Interrupt() as interrupt:
         outcomes = _make_all(options, print_options, output, interrupt)
     exit_code = max(outcome.exit_code for outcome in outcomes)

@@ -182,7 +182,8 @@ def _png_chunks(metadata: Metadata) -> tuple[bytes, list[str]]:
         chunks += chunk(b"eXIf", exif_block(metadata.exif))
     if metadata.xmp:
         chunks += chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp)
-    lost = bool(metadata.iptc) and not metadata.xmp  # XMP normally repeats the captions
+    # Whoever writes captions repeats them in XMP, as Dublin Core.
+    lost = bool(metadata.iptc) and b"http://purl.org/dc/elements/" not in metadata.xmp
     return chunks, ["PNG has no place for IPTC captions; they were left out."] if lost else []
 
 

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from wallprint_protocol.errors import BadInput, Cancelled, OutOfResources, WallprintError
+from wallprint_protocol.passport import Passport
 from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_size import Rect, Size
 
@@ -26,11 +29,13 @@ from .encode import encode
 from .formats import check_output, conversion_notes
 from .metadata import Metadata
 from .vips import vips
+from .xmp import XmpError, with_passport
 
 # An encoded file can be larger than the raw pixels by this much: headers, tags, profile, and what
 # deflate adds to pixels that it cannot compress (5 bytes in 16 KiB).
 _ENCODED_EXTRA = 1.01
 _HEADER_BYTES = 8 << 20
+_HASH_BYTES = 8 << 20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -83,6 +88,30 @@ class PrintFile:
         """Take one rectangle of the result; each pixel once, in any order."""
         self._raster.write(rect, data)
         self._pixels_written += rect.size.pixels
+
+    def read(self, rect: Rect) -> bytes:
+        """Pixels of the print as they arrived, rows joined."""
+        return bytes(self._raster.read(rect))
+
+    def pixels_sha256(self) -> str:
+        """Hash of all pixels as they arrived, rows from the top, before the format rounds them."""
+        digest = hashlib.sha256()
+        for start in range(0, self._raster.nbytes, _HASH_BYTES):
+            length = min(_HASH_BYTES, self._raster.nbytes - start)
+            digest.update(os.pread(self._raster.fd, length, start))
+        return digest.hexdigest()
+
+    def add_passport(self, passport: Passport) -> None:
+        """Write it into the file's XMP, beside what the source's says."""
+        try:
+            packet = with_passport(self._metadata.xmp, passport)
+        except XmpError as error:
+            self.notes.append(
+                f"The picture's XMP cannot be added to ({error}): the print has no passport "
+                "inside; --passport writes one beside it."
+            )
+        else:
+            self._metadata = replace(self._metadata, xmp=packet)
 
     def commit(
         self,
@@ -184,6 +213,28 @@ class PrintFile:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@contextlib.contextmanager
+def text_file(path: Path, text: str) -> Iterator[None]:
+    """Write a text file beside a print: it appears when the block ends well, else not at all.
+
+    Raises:
+        BadInput: it cannot be written; the block is not entered.
+    """
+    check_folder(path)
+    fd, name = tempfile.mkstemp(prefix=".wallprint-", suffix=path.suffix, dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(text)
+            os.fchmod(file.fileno(), _mode_for(path))
+        yield
+        temporary.replace(path)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written ({error.strerror}).") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def check_folder(path: Path) -> None:

@@ -1,10 +1,11 @@
-"""The two facts wallprint reads from an ICC profile: is it linear, and which colours it speaks of.
+"""What wallprint reads from an ICC profile: its name, its colours, and whether it is linear.
 
 Profile bytes are never changed; knows nothing of colour conversion.
 
 References:
     ICC.1:2022 (profile version 4.4), 7.2 header, 7.3 tag table, 10.6 curveType,
-    10.18 parametricCurveType.
+    10.15 multiLocalizedUnicodeType, 10.18 parametricCurveType; ICC.1:2001-04, 6.5.17
+    textDescriptionType.
 """
 
 from __future__ import annotations
@@ -19,6 +20,18 @@ def colour_space(profile: bytes) -> str:
     if len(profile) < 132 or profile[36:40] != b"acsp":
         return ""
     return profile[16:20].decode("latin-1").strip()
+
+
+def name_of(profile: bytes) -> str:
+    """The profile's own name (profileDescriptionTag, its first language); "" when it has none."""
+    text = next((data for tag, data in _tags(profile) if tag == b"desc"), b"")
+    if text[:4] == b"desc" and len(text) >= 12:
+        length = struct.unpack(">I", text[8:12])[0]
+        return text[12 : 12 + length].split(b"\0")[0].decode("latin-1").strip()
+    if text[:4] == b"mluc" and len(text) >= 28:
+        length, offset = struct.unpack(">II", text[20:28])
+        return text[offset : offset + length].decode("utf-16-be", "replace").strip("\0 ")
+    return ""
 
 
 def is_linear(profile: bytes) -> bool:

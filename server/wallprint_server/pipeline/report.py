@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import importlib.metadata
+import platform
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
+
+import torch
 
 from .blur import Blur
 from .plan import Plan
@@ -48,6 +54,8 @@ class Report:
         how = self.plan.sharpening
         return {
             "device": self.device,
+            "software": _software(),
+            "stages": self._stages(),
             "ladder": [spec.name for spec in self.plan.ladder],
             "network_scale": self.plan.scale,
             "networks": dict(self.networks),
@@ -73,6 +81,41 @@ class Report:
             "halved_tiles": self.halved,
             "seconds": {stage: round(s, 3) for stage, s in self.seconds.items()},
         }
+
+    def _stages(self) -> list[dict[str, Any]]:
+        """What was done, in order, each with its network and strength."""
+        plan = self.plan
+        stages: list[dict[str, Any]] = []
+        used = [
+            *([("repair", plan.repair[0], self.repair_amount)] if plan.repair else []),
+            *([("deblur", *plan.deblur)] if plan.deblur else []),
+            *(("enlarge", spec, 100) for spec in plan.ladder),
+        ]
+        for stage, spec, strength in used:
+            stages.append(
+                {
+                    "stage": stage,
+                    "network": spec.name,
+                    "sha256": self.networks.get(spec.name, ""),
+                    "strength": strength,
+                    "style": spec.style,
+                }
+            )
+        step = max(axis.step for axis in plan.axes)
+        if step * plan.scale != 1.0:
+            stages.append({"stage": "resample", "kernel": "Lanczos 3", "scale": round(1 / step, 4)})
+        if plan.sharpening is not None:
+            how = plan.sharpening
+            stages.append(
+                {
+                    "stage": "sharpen",
+                    "medium": how.medium,
+                    "sigma_px": round(how.sigma_px, 4),
+                    "amount": round(how.amount, 4),
+                    "halo_px": round(how.halo_px, 3),
+                }
+            )
+        return stages
 
     def add_notes(self, ppi: float) -> None:
         """Put into sentences what the user should know; `ppi` of the print."""
@@ -105,3 +148,12 @@ class Report:
         if self.plan.deblur is None:
             return f"{found}; it stays, as no deblurring network is installed."
         return f"{found}, and removed (deblur {self.plan.deblur[1]})."
+
+
+@functools.cache
+def _software() -> dict[str, str]:
+    """Versions on which the last bits of a result depend."""
+    found = {"python": platform.python_version(), "torch": str(torch.__version__)}
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        found["ncnn"] = importlib.metadata.version("ncnn")
+    return found
