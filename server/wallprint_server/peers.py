@@ -26,6 +26,7 @@ from .transport import PeerGone, Transport
 log = logging.getLogger(__name__)
 PROBE_FOR_S = 1.0
 PROBE_EVERY_S = 0.02
+EXIT_S = 0.2
 
 
 @dataclass(eq=False)
@@ -91,8 +92,8 @@ class Peers:
         return len(self._peers)
 
     def __iter__(self) -> Iterator[Peer]:
-        """Those that are logged in."""
-        return iter([peer for peer in self._peers.values() if peer.login == "in"])
+        """Those that are logged in and not known to be gone."""
+        return iter([p for p in self._peers.values() if p.login == "in" and p.gone_s is None])
 
     @property
     def present(self) -> int:
@@ -245,7 +246,9 @@ class Peers:
         if peer.gone_s is None and silent_s > self._config.silent_s:
             log.warning("client %s has been silent for %.0f s", peer.identity.hex(), silent_s)
             peer.gone_s = now_s
-        return peer.gone_s is not None
+        # A process that is killed closes its sockets a moment before it counts as ended.
+        settled = peer.gone_s is not None and now_s - peer.gone_s > EXIT_S
+        return peer.gone_s is not None and (settled or not peer.may_return)
 
 
 def _process_ended(pid: object) -> bool:
