@@ -16,8 +16,5 @@ def test_kill_9_at_random_moments_costs_at_most_the_job(state_dir, no_leaks):
     assert report.problems == []
     for target in ("client", "server", "worker"):
         assert report.outcomes(target).total() == KILLS_EACH
+        assert report.struck(target) > 0  # the blows do fall into jobs
         assert report.slowest_s(target) < KNOWS_WITHIN_S
-    # The blows did fall into jobs.
-    assert report.outcomes("client")["killed"] > 0
-    assert any(code.startswith("LINK") for code in report.outcomes("server"))
-    assert report.outcomes("worker")["E_BACKEND"] > 0

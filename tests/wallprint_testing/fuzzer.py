@@ -149,6 +149,8 @@ _MAKERS: list[Callable] = [
     lambda draw, plan, number: messages.JobCommit(number, plan.j, draw(st.integers(0, 30))),
     lambda draw, plan, number: messages.JobCancel(number, plan.j),
     lambda draw, plan, number: messages.JobRelease(number, plan.j),
+    lambda draw, plan, number: messages.JobResume(number, plan.j, plan.open(1).key, draw(
+        st.sampled_from((None, b"", b"\0", b"\1", b"\2", b"\xff", bytes(9))))),
     lambda draw, plan, number: messages.Credit(plan.j, "down", draw(st.sampled_from(
         (0, 1, 1 << 16, 1 << 20, 2**64 - 1)))),
     lambda draw, plan, number: messages.Credit(plan.j, "up", 1 << 20),

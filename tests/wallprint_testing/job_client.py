@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -30,6 +31,7 @@ from wallprint_protocol.errors import Cancelled, WallprintError
 from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_size import Size, place
 from wallprint_protocol.request import Request
+from wallprint_testing.servers import LAUNCHER
 
 LAYOUTS = [
     PixelLayout("GRAY", "u8"),
@@ -44,9 +46,10 @@ class Orders:
     """What to do.
 
     Attributes:
-        state_dir: of the server, which must run.
+        state_dir: of the server.
+        start: start a server when none runs.
         seed: of sizes, pixels and plans.
-        jobs: how many, 0 = until killed or told by the end of stdin.
+        jobs: how many, 0 = until killed, or after SIGTERM to the end of the one in hand.
         side_px: the longest side of a source or result.
         spread: sides are `side_px * random ** spread`; 0 makes all of them the longest.
         model: of the test pipeline.
@@ -66,6 +69,7 @@ class Orders:
     cancel: float = 0.0
     leave: float = 0.0
     give_up_s: float = 60.0
+    start: bool = False
 
     def to_json(self) -> str:
         """For the command line."""
@@ -91,7 +95,7 @@ class CheckedPicture:
     ) -> None:
         self.layout = rng.choice(LAYOUTS)
         w, h, ow, oh = (max(1, round(side_px * rng.random() ** spread)) for _ in range(4))
-        box = Size(ow, oh)
+        box = Size(min(ow, 60 * w, 60 * h), min(oh, 60 * w, 60 * h))  # the scale may be 64 at most
         self.request = Request.build(
             Size(w, h), self.layout, place(Size(w, h), box, "crop"), model=model
         )
@@ -130,6 +134,16 @@ class JobClient:
         self.orders = orders
         self.rng = random.Random(orders.seed)
         self.number = 0
+        self.stopping = False
+        signal.signal(signal.SIGTERM, self._stop)
+
+    def _stop(self, *_: object) -> None:
+        self.stopping = True
+
+    @property
+    def over(self) -> bool:
+        """Whether there is no next job."""
+        return self.stopping or 0 < self.orders.jobs <= self.number
 
     def say(self, what: str, **more) -> None:
         """One line."""
@@ -139,16 +153,19 @@ class JobClient:
         """Until the jobs are done."""
         while True:
             try:
-                with client.connect(Path(self.orders.state_dir), start=False) as connection:
+                with client.connect(
+                    Path(self.orders.state_dir), start=self.orders.start, launcher=LAUNCHER
+                ) as connection:
                     self.say("connected")
-                    while not 0 < self.orders.jobs <= self.number:
+                    while not self.over:
                         self.job(connection)
                     return
             except Left:
-                continue
+                if self.over:
+                    return
             except WallprintError as error:
                 self.say("lost", code=error.code)
-                if 0 < self.orders.jobs <= self.number:
+                if self.over:
                     return
                 time.sleep(0.05)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import subprocess
 import time
@@ -11,11 +12,11 @@ from pathlib import Path
 
 import psutil
 
-from wallprint_protocol.errors import CODES
+from wallprint_protocol.errors import CODES, LinkError
 from wallprint_testing.clients import ClientProcess
 from wallprint_testing.job_client import Orders
 from wallprint_testing.servers import Picture, RunningServer, alive, wait_until
-from wallprint_testing.watching import end, usage, wait_for_rest
+from wallprint_testing.watching import end, log_text, usage, wait_for_rest
 
 KNOWS_WITHIN_S = 2.0
 HUNG_AFTER_S = 15.0
@@ -33,13 +34,17 @@ class Trial:
     Attributes:
         target: "client", "server" or "worker".
         moment: where the job was.
-        outcome: of the client's job: "done", an error's code, or "killed".
-        knew_s: from the blow to the client's (for a killed client: the server's) knowing it.
+        struck: whether there was a job for the blow to fall into.
+        outcome: of the client's job: "done" (before the blow, or repeated or resumed after it), an
+            error's code, or "killed".
+        knew_s: from the blow to the job's end with an error; for a killed client, until the server
+            had freed all that was the client's.
         problems: what must not be.
     """
 
     target: str
     moment: str
+    struck: bool
     outcome: str
     knew_s: float
     problems: tuple[str, ...] = ()
@@ -66,7 +71,12 @@ class KillReport:
 
     def slowest_s(self, target: str) -> float:
         """The longest until it was known."""
-        return max((t.knew_s for t in self.trials if t.target == target), default=0.0)
+        known = (t.knew_s for t in self.trials if t.target == target and t.outcome != "done")
+        return max(known, default=0.0)
+
+    def struck(self, target: str) -> int:
+        """How many blows fell into a job."""
+        return sum(t.struck for t in self.trials if t.target == target)
 
 
 def kill_all(state_dir: Path, count: int, first_seed: int = 1) -> KillReport:
@@ -100,10 +110,12 @@ def start(state_dir: Path) -> RunningServer:
     return server
 
 
-def strike_moment(server: RunningServer, rng: random.Random) -> tuple[ClientProcess, str]:
+def strike_moment(
+    server: RunningServer, rng: random.Random, *, start: bool = False
+) -> tuple[ClientProcess, str]:
     """A client with one job that has come to a random moment."""
-    orders = Orders(str(server.state_dir), rng.getrandbits(30), jobs=1, side_px=1000, spread=0.3,
-                    pause_s=0.01)  # fmt: skip
+    orders = Orders(str(server.state_dir), rng.getrandbits(30), jobs=1, side_px=1500, spread=0.2,
+                    pause_s=0.01, start=start)  # fmt: skip
     client = ClientProcess(orders)
     what, phase = rng.choice(MOMENTS)
     client.wait_for(what, phase)
@@ -132,6 +144,15 @@ def look_at_job(client: ClientProcess, blow_s: float) -> tuple[str, float, list[
     return outcome, knew_s, problems
 
 
+def rest(server: RunningServer) -> list[str]:
+    """Whether nothing is left of the job in time."""
+    try:
+        wait_for_rest(server, KNOWS_WITHIN_S)
+    except AssertionError as error:
+        return [f"{error}; {log_text(server)[-1500:]}"]
+    return []
+
+
 def next_job(server: RunningServer) -> list[str]:
     """Whether the server serves on."""
     picture = Picture(40, 30, (50, 60))
@@ -147,49 +168,57 @@ def kill_client(server: RunningServer, rng: random.Random) -> Trial:
         ended = client.process.poll() is not None
         client.kill()
         blow_s = time.monotonic()
-        problems = []
-        try:
-            wait_for_rest(server, KNOWS_WITHIN_S)
-        except AssertionError as error:
-            problems.append(str(error))
+        problems = rest(server)
         knew_s = time.monotonic() - blow_s
         problems += [f"wrong: {line}" for line in client.said if line.get("wrong")]
     finally:
         client.close()
     problems += next_job(server)
-    outcome = "done before" if ended else "killed"
-    return Trial("client", moment, outcome, knew_s, tuple(problems))
+    return Trial("client", moment, not ended, "killed", knew_s, tuple(problems))
 
 
 def kill_worker(server: RunningServer, rng: random.Random) -> Trial:
-    """The job must end with a code, or right; the server must get another worker."""
+    """The job must end right or with a code; the server must get another worker."""
     with server.connect() as connection:
         client, moment = strike_moment(server, rng)
         try:
-            pid = connection.status()["worker_pid"]
-            if pid is not None:  # between a crash and the next job there is none
-                psutil.Process(pid).kill()
+            status = connection.status()
+            if status["worker_pid"] is not None:  # between a crash and the next job there is none
+                psutil.Process(status["worker_pid"]).kill()
             outcome, knew_s, problems = look_at_job(client, time.monotonic())
         finally:
             client.close()
-    wait_for_rest(server)
-    return Trial("worker", moment, outcome, knew_s, (*problems, *next_job(server)))
+    problems += [*rest(server), *next_job(server)]
+    return Trial("worker", moment, status["worker_busy"], outcome, knew_s, tuple(problems))
 
 
 def kill_server(server: RunningServer, rng: random.Random) -> tuple[Trial, RunningServer]:
-    """The job must end with a code, the worker with its server, and the next server must start."""
-    client, moment = strike_moment(server, rng)
+    """The job must end with a code, or right with the next server, if there is one in time.
+
+    Half of the clients may start one themselves, and then the job must end well.
+    """
+    may_start = rng.random() < 0.5
+    client, moment = strike_moment(server, rng, start=may_start)
     try:
-        worker = server.worker() if server.status()["worker_pid"] else None
+        status = server.status()
         server.process.kill()
         blow_s = time.monotonic()
         server.process.wait()
         outcome, knew_s, problems = look_at_job(client, blow_s)
     finally:
         client.close()
-    if worker is not None and alive(worker) and time.monotonic() - blow_s > KNOWS_WITHIN_S:
-        problems.append("the worker outlives its server")
-    if worker is not None:
-        wait_until(lambda: not alive(worker), KNOWS_WITHIN_S)
+    if may_start and outcome != "done":
+        problems.append(f"no second try: {outcome}")
+    pid = status["worker_pid"]
+    if pid is not None:
+        try:
+            wait_until(lambda: not psutil.pid_exists(pid) or not alive(psutil.Process(pid)), 2.0)
+        except AssertionError:
+            problems.append("the worker outlives its server")
+    if may_start:
+        with contextlib.suppress(LinkError), server.connect() as connection:
+            connection.stop()
     server = start(server.state_dir)
-    return Trial("server", moment, outcome, knew_s, (*problems, *next_job(server))), server
+    problems += [*rest(server), *next_job(server)]
+    struck = bool(status["jobs"])
+    return Trial("server", moment, struck, outcome, knew_s, tuple(problems)), server
