@@ -20,6 +20,7 @@ IO_SIDE = (
     "transport",
     "hub",
     "peers",
+    "privacy",
     "workroom",
     "jobs",
     "ledger",

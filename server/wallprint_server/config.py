@@ -13,7 +13,7 @@ from wallprint_protocol.flow import MAX_WINDOW_BYTES, WINDOW_BYTES
 from wallprint_protocol.print_size import MAX_SIDE_PX
 from wallprint_protocol.wire import MAX_CHUNK_BYTES, MAX_HEADER_BYTES
 
-CONFIG_FILE = "config.json"
+CONFIG_FILE = endpoint.file_name("config.json")
 
 
 @dataclass(frozen=True)

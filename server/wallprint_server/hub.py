@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import wallprint_protocol
-from wallprint_protocol import messages, wire
+from wallprint_protocol import endpoint, messages, wire
 from wallprint_protocol.endpoint import ConnectionInfo
 from wallprint_protocol.errors import ProtocolError, WallprintError
 from wallprint_protocol.messages import Buffer
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 MAX_MALFORMED = 5
 AWAY_S = 10.0
 _POISON = "It is the second time that this job ended the computation, so it is not tried again."
-LEDGER_FILE = "crashes"
+LEDGER_FILE = endpoint.file_name("crashes")
 IDLE_TURN_S, BUSY_TURN_S = 0.25, 0.1
 MESSAGES_A_TURN = 64
 TILES_A_TURN = 4
@@ -137,6 +137,7 @@ class Hub:
         except ProtocolError as error:
             self._refuse(peer, error)
         except WallprintError as error:
+            log.info("%s of %s refused: %s", message and message.t, peer.identity.hex(), error.code)
             self._peers.send_error(peer, error, re=getattr(message, "id", None))
         except Exception as error:  # an edge: one peer's message must not end the server
             log.exception("while handling a message")

@@ -11,8 +11,8 @@ import fcntl
 import logging
 import logging.handlers
 import os
-import resource
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -24,20 +24,28 @@ from wallprint_protocol.errors import EXIT_DONE, ServerTrouble, WallprintError
 from .config import ServerConfig
 from .hub import Hub
 from .link import WorkerLink
+from .privacy import PrivateFormatter, forbid_core_dumps
 from .transport import Transport
 
 log = logging.getLogger(__name__)
-LOG_FILE = "server.log"
 _LOG_BYTES, _LOG_FILES = 2_000_000, 5
+_FIRST_FD = 3  # SD_LISTEN_FDS_START
 _MAX_SOCKET_PATH_BYTES = 103  # macOS has the shortest: 104 with the final zero
 
 
-def serve(*, ensure: bool = False, start_id: str = "", config: ServerConfig | None = None) -> int:
+def serve(
+    *,
+    ensure: bool = False,
+    start_id: str = "",
+    systemd: bool = False,
+    config: ServerConfig | None = None,
+) -> int:
     """Run the server until it is stopped; the exit code.
 
     Args:
         ensure: be content when another server of this user runs already.
         start_id: what a starter gave, to recognise its child by.
+        systemd: listen at the socket that systemd hands over, and leave it in place at the end.
         config: settings; None loads them.
 
     Raises:
@@ -45,7 +53,7 @@ def serve(*, ensure: bool = False, start_id: str = "", config: ServerConfig | No
     """
     config = config or ServerConfig.load()
     os.umask(0o077)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the user's pixels
+    forbid_core_dumps()
     endpoint.make_private(config.state_dir)
     with _lock(config.state_dir) as held:
         if not held:
@@ -55,9 +63,17 @@ def serve(*, ensure: bool = False, start_id: str = "", config: ServerConfig | No
                 f"A wallprint server runs already in {config.state_dir}; "
                 "`wallprint status` shows it, `wallprint stop` ends it."
             )
+        if not systemd and endpoint.knock(config.state_dir):
+            # The lock is ours, so it is no server. Binding would take the address from it.
+            if ensure:
+                return EXIT_DONE
+            raise ServerTrouble(
+                f"systemd listens at {config.state_dir / endpoint.SOCKET_FILE} and has now been "
+                "woken; to run a server by hand: systemctl --user stop wallprint.socket"
+            )
         with _logging(config.state_dir):
             try:
-                return _serve(config, start_id)
+                return _serve(config, start_id, systemd)
             except WallprintError as error:
                 log.error("%s", error)
                 raise
@@ -66,18 +82,19 @@ def serve(*, ensure: bool = False, start_id: str = "", config: ServerConfig | No
                 raise ServerTrouble(f"The server broke off: {error}; see its log.") from error
 
 
-def _serve(config: ServerConfig, start_id: str) -> int:
+def _serve(config: ServerConfig, start_id: str, systemd: bool) -> int:
     """Everything that happens while the lock is held."""
     socket_file = config.state_dir / endpoint.SOCKET_FILE
-    address = _address(config, socket_file)
+    listener = _socket_of_systemd(socket_file) if systemd else None
+    address = f"ipc://{socket_file}" if systemd else _address(config, socket_file)
     info = endpoint.ConnectionInfo.new(
         (address,),
         start_id=start_id,
         version=__version__,
-        log=str(config.state_dir / LOG_FILE),
+        log=str(config.state_dir / endpoint.SERVER_LOG),
     )
     hub: Hub | None = None
-    transport = Transport(address, info.gate, lambda: hub is None or hub.may_enter())
+    transport = Transport(address, info.gate, lambda: hub is None or hub.may_enter(), listener)
     worker = WorkerLink(config.pipeline, config.engine)
     try:
         transport.self_test()
@@ -97,8 +114,9 @@ def _serve(config: ServerConfig, start_id: str) -> int:
         with contextlib.suppress(FileNotFoundError):
             (config.state_dir / endpoint.CONNECTION_FILE).unlink()
         worker.stop()
-        with contextlib.suppress(FileNotFoundError):
-            socket_file.unlink()
+        if listener is None:
+            with contextlib.suppress(FileNotFoundError):
+                socket_file.unlink()
         transport.close()
         log.info("ended")
 
@@ -133,6 +151,31 @@ def _address(config: ServerConfig, socket_file: Path) -> str:
     return f"ipc://{socket_file}"
 
 
+def _socket_of_systemd(socket_file: Path) -> int:
+    """The listening descriptor that systemd hands over (sd_listen_fds(3)): the third, one only.
+
+    Raises:
+        ServerTrouble: there is none, or it is not the socket that the clients look for.
+    """
+    handed = (os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", ""))
+    os.environ.pop("LISTEN_FDNAMES", None)
+    if handed != (str(os.getpid()), "1"):
+        raise ServerTrouble(
+            "`wallprint serve --systemd` is for systemd, which hands the socket over; "
+            "`wallprint serve` runs a server by hand."
+        )
+    os.set_inheritable(_FIRST_FD, False)
+    with socket.socket(fileno=os.dup(_FIRST_FD)) as listener:
+        is_ours = listener.family == socket.AF_UNIX and listener.getsockname() == str(socket_file)
+    if not is_ours:
+        raise ServerTrouble(
+            f"systemd hands over another socket than the clients look for; "
+            f"set ListenStream={socket_file} in wallprint.socket."
+        )
+    endpoint.check_private(socket_file)
+    return _FIRST_FD
+
+
 class _Stopper:
     """Turns SIGTERM and SIGINT into a flag that the loop looks at."""
 
@@ -164,9 +207,12 @@ def _lock(directory: Path) -> Iterator[bool]:
 def _logging(directory: Path) -> Iterator[None]:
     """The rotating log of the server; five files of 2 MB, never a pixel in them."""
     handler = logging.handlers.RotatingFileHandler(
-        directory / LOG_FILE, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES - 1, encoding="utf-8"
+        directory / endpoint.SERVER_LOG,
+        maxBytes=_LOG_BYTES,
+        backupCount=_LOG_FILES - 1,
+        encoding="utf-8",
     )
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(PrivateFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger("wallprint_server")
     root.addHandler(handler)
     root.setLevel(logging.INFO)

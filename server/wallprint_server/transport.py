@@ -48,9 +48,16 @@ class Transport:
         endpoint: `ipc://PATH` or `tcp://127.0.0.1:*`; `self.endpoint` is what it became.
         gate: PLAIN password.
         may_enter: asked for each peer with the right password; False when the house is full.
+        listener: descriptor that listens at the endpoint already; None binds one.
     """
 
-    def __init__(self, endpoint: str, gate: bytes, may_enter: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        gate: bytes,
+        may_enter: Callable[[], bool],
+        listener: int | None = None,
+    ) -> None:
         self._gate = gate
         self._may_enter = may_enter
         self._context = zmq.Context()
@@ -72,6 +79,8 @@ class Transport:
             self._socket.setsockopt(option, value)
         if endpoint.startswith("ipc:") and os.uname().sysname == "Linux":
             self._socket.setsockopt(IPC_FILTER_UID, os.geteuid())
+        if listener is not None:
+            self._socket.setsockopt(zmq.USE_FD, listener)
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         try:
             self._socket.bind(endpoint)

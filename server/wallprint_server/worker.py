@@ -14,7 +14,6 @@ import importlib
 import logging
 import os
 import queue
-import resource
 import signal
 import socket
 import sys
@@ -31,6 +30,7 @@ from wallprint_protocol.print_size import Size
 from wallprint_protocol.request import Options, Request
 from wallprint_protocol.wire import RecordReader, frame_record, pack
 
+from .privacy import PrivateFormatter, forbid_core_dumps
 from .raster import Raster
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class Worker:
                         count = order.get("files", 0)
                         self._orders.put((order, [files.popleft() for _ in range(count)]))
         except (OSError, ProtocolError):
-            traceback.print_exc()
+            log.exception("the channel to the server")
         # Whatever the pipeline computes, nobody waits for it any more. No clean-up can be needed:
         # the files have no names and the device's memory goes with the process.
         os._exit(0)
@@ -255,9 +255,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--pipeline", required=True)
     parser.add_argument("--engine", required=True)
     options = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s worker %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrivateFormatter("%(asctime)s worker %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which then ends us
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the user's pixels
+    forbid_core_dumps()
     with socket.socket(fileno=options.fd) as channel:
         return Worker(channel, options.pipeline, options.engine).run()
 

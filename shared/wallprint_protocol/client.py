@@ -42,6 +42,7 @@ __all__ = [
 START_TIMEOUT_S = 20.0
 _POLL_S = 0.02
 _LAUNCH_EVERY_S = 0.5
+_WAKING_S = 5.0
 _REFUSED_FOR_S = 3.0
 Where = Union[str, Path]  # noqa: UP007 (Python 3.9 evaluates it)
 
@@ -175,11 +176,11 @@ class _Finder:
     def start(
         self, launcher: Sequence[str] | None, should_cancel: Callable[[], bool] | None
     ) -> Connection:
-        """Launch and wait for a connection file that works."""
-        argv = launcher or endpoint.find_launcher(self._directory)
+        """Launch, or have systemd launch, and wait for a connection file that works."""
         process: subprocess.Popen[bytes] | None = None
         deadline = time.monotonic() + START_TIMEOUT_S
-        launch_s = 0.0
+        woken = endpoint.knock(self._directory)
+        launch_s = time.monotonic() + (_WAKING_S if woken else 0.0)
         stale_boot = self._failed_boot
         problem: LinkError | None = None
         while time.monotonic() < deadline:
@@ -193,6 +194,7 @@ class _Finder:
             # Exit code 0 means that another server held the lock: one whose file comes presently,
             # or one that was just ending, and then nobody would come.
             if (process is None or process.returncode == 0) and time.monotonic() >= launch_s:
+                argv = launcher or endpoint.find_launcher(self._directory)
                 process = endpoint.launch(argv, self._directory, secrets.token_hex(8))
                 launch_s = time.monotonic() + _LAUNCH_EVERY_S
             info = endpoint.read_connection(self._directory)

@@ -11,6 +11,7 @@ import os
 import secrets
 import shlex
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -20,13 +21,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from . import PROTOCOL_MAJOR
 from .errors import LinkRefused, NotInstalled, StartFailed
 
-CONNECTION_FILE = "server.json"
-LOCK_FILE = "server.lock"
-SOCKET_FILE = "s.sock"
-SPAWN_LOG = "spawn.log"
+
+def file_name(plain: str) -> str:
+    """The name in the state directory: WPP/1's is plain, a later major puts its number in.
+
+    So servers of different majors run side by side, each found by its own clients.
+    """
+    stem, dot, suffix = plain.partition(".")
+    return plain if PROTOCOL_MAJOR == 1 else f"{stem}-{PROTOCOL_MAJOR}{dot}{suffix}"
+
+
+CONNECTION_FILE = file_name("server.json")
+LOCK_FILE = file_name("server.lock")
+SOCKET_FILE = file_name("s.sock")
+SPAWN_LOG = file_name("spawn.log")
+SERVER_LOG = file_name("server.log")
 LAUNCHER_FILE = "launcher.json"
+_KNOCK_TIMEOUT_S = 1.0
 _DROPPED = (
     "PYTHON", "LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_", "QT_", "GI_", "GTK_", "GIO_",
     "APPDIR", "APPIMAGE",
@@ -218,6 +232,24 @@ def find_launcher(directory: Path) -> list[str]:
         "The wallprint server is not installed; install it with `pip install wallprint[server]`, "
         "or name it in WALLPRINT_SERVER."
     )
+
+
+def knock(directory: Path) -> bool:
+    """Whether someone listens at the socket file; where that is systemd, it starts the server.
+
+    The connection is closed at once: gate and key are new at each start, so the file comes first.
+    """
+    path = directory / SOCKET_FILE
+    if not hasattr(socket, "AF_UNIX") or not path.is_socket():
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+        link.settimeout(_KNOCK_TIMEOUT_S)
+        try:
+            check_private(directory)
+            link.connect(os.fsencode(path))
+        except OSError:
+            return False
+    return True
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:

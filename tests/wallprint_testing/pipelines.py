@@ -27,6 +27,12 @@ class NoEngine:
         return "no engine"
 
 
+class NoGpu(NoEngine):
+    """The same, but it claims to be a GPU."""
+
+    device = "cuda:0"
+
+
 @dataclass
 class Report:
     notes: list[str] = field(default_factory=list)
@@ -100,6 +106,8 @@ def by_model(request, source, selection, result, *, engine, on_progress, should_
         raise OSError(28, "No space left on device")
     elif name == "no-device":
         raise WallprintError("There is no CUDA here.", code="E_DEVICE", detail={"have": ["cpu"]})
+    elif name.startswith("raise-"):
+        raise WallprintError("It went wrong here.", code=name.removeprefix("raise-"))
     elif name == "long-report":
         report = nearest(request, source, selection, result, **more)
         report.report = {"text": "x" * 5000}

@@ -1,4 +1,4 @@
-"""A `wallprint` program with a test pipeline: `serve.py serve [--ensure] [--start-id ID]`.
+"""A `wallprint` program with a test pipeline; understands `serve` with its options.
 
 Settings come as JSON in WALLPRINT_TEST_CONFIG.
 """
@@ -17,6 +17,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("command", choices=["serve"])
     parser.add_argument("--ensure", action="store_true")
+    parser.add_argument("--systemd", action="store_true")
     parser.add_argument("--start-id", default="")
     options = parser.parse_args()
     from wallprint_protocol.errors import WallprintError
@@ -32,6 +33,7 @@ def main() -> int:
         return service.serve(
             ensure=options.ensure,
             start_id=options.start_id,
+            systemd=options.systemd,
             config=ServerConfig.load(**settings),
         )
     except WallprintError as error:

@@ -1,4 +1,4 @@
-"""`wallprint install|uninstall gimp|krita` and `wallprint package`: the plug-ins."""
+"""`wallprint install|uninstall gimp|krita|systemd` and `wallprint package`."""
 
 from __future__ import annotations
 
@@ -9,21 +9,25 @@ from typing import TYPE_CHECKING
 
 from wallprint_protocol.errors import EXIT_DONE, BadInput
 
-from ..install import bundle, plugins
+from ..install import bundle, plugins, systemd
 from ..terminal import tell
 
 if TYPE_CHECKING:
     from . import Subparsers
 
+_SYSTEMD = "systemd"
+
 
 def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -> None:
     """Add the three parsers."""
     for name, text in (
-        ("install", "put the plug-in into GIMP or Krita"),
-        ("uninstall", "take the plug-in out of GIMP or Krita"),
+        ("install", "put the plug-in into GIMP or Krita, or the server's units into systemd"),
+        ("uninstall", "take it out again"),
     ):
         parser = subparsers.add_parser(name, parents=list(parents), help=text, description=text)
-        parser.add_argument("editor", choices=plugins.EDITORS)
+        parser.add_argument(
+            "editor", choices=(*plugins.EDITORS, _SYSTEMD), metavar="gimp|krita|systemd"
+        )
         parser.add_argument(
             "--path",
             type=Path,
@@ -39,14 +43,8 @@ def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -
 
 def run(options: argparse.Namespace) -> int:
     """Install or uninstall at every place found."""
-    targets = plugins.find_targets(options.editor)
-    if options.path is not None:
-        targets = [plugins.target_at(options.editor, options.path.absolute())]
-    work = plugins.install if options.action == "install" else plugins.uninstall
-    done: list[str] = []
     try:
-        for target in targets:
-            done += work(target, dry_run=options.dry_run)
+        done = _systemd(options) if options.editor == _SYSTEMD else _plugins(options)
         if options.action == "install" and not options.dry_run:
             done.append(plugins.write_launcher())
     except bundle.SourcesMissing as error:
@@ -56,6 +54,22 @@ def run(options: argparse.Namespace) -> int:
     for line in dict.fromkeys(done):
         tell(line)
     return EXIT_DONE
+
+
+def _systemd(options: argparse.Namespace) -> list[str]:
+    if options.path is not None:
+        raise BadInput("systemd looks for units at one place only; leave --path out.")
+    if options.action == "install":
+        return systemd.install(plugins.launcher(), dry_run=options.dry_run)
+    return systemd.uninstall(dry_run=options.dry_run)
+
+
+def _plugins(options: argparse.Namespace) -> list[str]:
+    targets = plugins.find_targets(options.editor)
+    if options.path is not None:
+        targets = [plugins.target_at(options.editor, options.path.absolute())]
+    work = plugins.install if options.action == "install" else plugins.uninstall
+    return [line for target in targets for line in work(target, dry_run=options.dry_run)]
 
 
 def run_package(options: argparse.Namespace) -> int:

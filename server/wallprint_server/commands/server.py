@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from wallprint_protocol import client
+from wallprint_protocol import client, endpoint
 from wallprint_protocol.errors import EXIT_DONE, EXIT_SERVER, LinkClosed, LinkTimeout
 
 from ..terminal import duration, tell
@@ -28,6 +28,9 @@ def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -
         "--ensure", action="store_true", help="be content when one is running already"
     )
     serve.add_argument("--start-id", metavar="ID", default="", help="what a starter knows us by")
+    serve.add_argument(
+        "--systemd", action="store_true", help="listen at the socket that systemd hands over"
+    )
     serve.set_defaults(run=run_serve)
     for name, run, text in (
         ("status", run_status, "show whether a server is running and what it does"),
@@ -42,7 +45,7 @@ def run_serve(options: argparse.Namespace) -> int:
     """Serve until told to stop."""
     from .. import service  # zmq is loaded by no other command that does not need it
 
-    return service.serve(ensure=options.ensure, start_id=options.start_id)
+    return service.serve(ensure=options.ensure, start_id=options.start_id, systemd=options.systemd)
 
 
 def run_status(options: argparse.Namespace) -> int:
@@ -51,8 +54,11 @@ def run_status(options: argparse.Namespace) -> int:
         with client.connect("auto", start=False) as connection:
             status = connection.status()
     except (LinkClosed, LinkTimeout):
+        log = endpoint.state_dir() / endpoint.SERVER_LOG
         text = "No server is running; it starts by itself with the first print."
-        tell(json.dumps({"running": False}) if options.json else text)
+        if log.exists():
+            text += f"\nThe log of the last one: {log}"
+        tell(json.dumps({"running": False, "log": str(log)}) if options.json else text)
         return EXIT_SERVER
     if options.json:
         tell(json.dumps({"running": True, **status}))

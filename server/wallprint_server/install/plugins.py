@@ -181,13 +181,18 @@ def uninstall(target: Target, *, dry_run: bool = False, keep_enabled: bool = Fal
     return [f"Removed {len(names)} files from {target.folder}."]
 
 
+def launcher() -> list[str]:
+    """The command that is this installation's `wallprint` program."""
+    return [sys.executable, "-m", "wallprint_server.cli"]
+
+
 def write_launcher() -> str:
     """Tell the editors how this installation's server is started; they rarely have its PATH."""
     directory = endpoint.state_dir()
     endpoint.make_private(directory)
     path = directory / endpoint.LAUNCHER_FILE
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    argv = [sys.executable, "-m", "wallprint_server.cli"]
+    argv = launcher()
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump({"argv": argv}, file)
