@@ -249,12 +249,10 @@ def repair(data: Path, engine: Engine) -> Iterator[Chapter]:
         for quality in QUALITIES:
             given = {name: as_jpeg(truth, quality) for name, truth in clean.items()}
             made = {name: apply(picture) for name, picture in given.items()}
-            row[f"Q{quality}"] = _mean(
-                [
-                    psnr_y(made[name], truth) - (psnr_y(given[name], truth) if rows else 0.0)
-                    for name, truth in clean.items()
-                ]
-            )
+            before = given if rows else None
+            row[f"Q{quality}"] = _gain(psnr_y, clean, before, made)
+            if quality == SHOWN_QUALITY:
+                row[f"Q{quality} RGB"] = _gain(psnr, clean, before, made)
             if quality == SHOWN_QUALITY and label not in UNSHOWN:
                 for name, picture in made.items():
                     exhibits[name].versions[label if rows else f"JPEG Q{quality}"] = picture
@@ -269,15 +267,27 @@ def repair(data: Path, engine: Engine) -> Iterator[Chapter]:
         exhibits[name].versions[TRUTH] = truth
     yield Chapter(
         "JPEG removal",
-        "12 clean crops as JPEGs of Pillow with half colour resolution. Doing nothing: dB of Y; "
-        "all else: the gain over it. Clean pictures, and JPEGs of quality "
-        f"{CLEAN_QUALITY} in full colour, should stay as they are. Crops: quality "
+        "12 clean crops as JPEGs of Pillow with half colour resolution. Nothing: dB of Y, and "
+        "of RGB, which sees blocks of colour too; all else: the gain over it. Clean pictures, and "
+        f"JPEGs of quality {CLEAN_QUALITY} in full colour, should stay as they are. Crops: quality "
         f"{SHOWN_QUALITY}.",
         rows,
         list(exhibits.values()),
         "wallprint, repair auto",
         REPAIR_SPOTS,
     )
+
+
+def _gain(
+    rule: Callable[[np.ndarray, np.ndarray], float],
+    truth: dict[str, np.ndarray],
+    given: dict[str, np.ndarray] | None,
+    made: dict[str, np.ndarray],
+) -> float | None:
+    """Mean of `rule` on what was made, beyond that on what was given."""
+    found = [rule(made[name], sharp) for name, sharp in truth.items()]
+    before = [rule(given[name], sharp) if given else 0.0 for name, sharp in truth.items()]
+    return _mean([after - least for after, least in zip(found, before, strict=True)])
 
 
 def alone(picture: np.ndarray, engine: Engine, name: str) -> np.ndarray:
