@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import secrets
@@ -167,6 +168,35 @@ def test_flood_before_login_takes_no_memory(tcp_server):
             pass
     assert process.memory_info().rss - before < 8 << 20
     assert sent < 100
+
+
+def test_real_client_gets_in_through_two_hundred_idle_connections_and_a_flood(tcp_server):
+    """Strangers that connect and say nothing, or never stop; they are gone after their 3 s."""
+    process = psutil.Process(tcp_server.process.pid)
+    picture = Picture(20, 20)
+    with tcp_server.connect() as connection:
+        picture.enhance(connection)  # whatever the first job takes is taken
+    memory, descriptors = process.memory_info().rss, process.num_fds()
+    port = int(tcp_server.info().endpoints[0].rpartition(":")[2])
+    greeting = b"\xff" + bytes(8) + b"\x7f\x03\x01" + b"PLAIN".ljust(20, b"\0") + bytes(32)
+    links = [socket.create_connection(("127.0.0.1", port)) for _ in range(200)]
+    try:
+        flood = links[0]
+        flood.settimeout(0.5)
+        with contextlib.suppress(OSError):
+            flood.sendall(greeting)
+            for _ in range(600):
+                flood.sendall(b"\x03" + (1 << 20).to_bytes(8, "big") + bytes(1 << 20))
+        began = time.monotonic()
+        with tcp_server.connect() as connection:
+            assert time.monotonic() - began < 3
+            picture.enhance(connection)
+        assert picture.result == picture.expected()
+        assert process.memory_info().rss - memory < 8 << 20
+        wait_until(lambda: process.num_fds() <= descriptors + 4, 10, 0.1)
+    finally:
+        for link in links:
+            link.close()
 
 
 def test_door_stays_shut_when_the_gatekeeper_is_dead(state_dir):
