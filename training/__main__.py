@@ -1,7 +1,6 @@
 """One command for each network; `python -m training NETWORK --help` tells the rest.
 
     python -m training repair      --tiles PACK --out RUN --budget 60
-    python -m training repair-guided --tiles PACK --out RUN --budget 60
     python -m training span-robust --tiles PACK --out RUN --budget 30 --scale 4
     python -m training mssnet      --tiles PACK --out RUN --budget 25
     python -m training measure     --tiles PACK --out RUN --eval EVAL
@@ -34,14 +33,14 @@ from .data import Tiles
 from .gates import Gate
 from .loop import Options, Run
 from .mssnet import LIGHT, MssnetRecipe
-from .repair import GuidedRecipe, RepairRecipe
+from .repair import RepairRecipe
 from .span import SpanRecipe
 
 FINISHED, NOT_GOOD_ENOUGH, GIVE_AGAIN = 0, 1, 75
 # A deblurring network that a CPU can train in hours instead of weeks.
 SIZES = {**VARIANTS, "light": LIGHT, "narrow": (12, 8, 8)}
 
-AnyRecipe = RepairRecipe | GuidedRecipe | SpanRecipe | MssnetRecipe
+AnyRecipe = RepairRecipe | SpanRecipe | MssnetRecipe
 
 
 @dataclass(frozen=True)
@@ -152,12 +151,8 @@ def _kind(options: Any, tiles: Tiles, device: torch.device) -> Kind:
     if options.network == "repair":
         recipe = RepairRecipe(tiles)
         if _is_gpu(device):
-            recipe = replace(recipe, batch=64, side=128, on_gpu=True)
+            recipe = replace(recipe, batch=64, side=128)
         shape = f"residual network at half resolution, width {recipe.width}, {recipe.blocks} blocks"
-        about = "Removes JPEG blocks, ringing and noise, with a strength from 0 to 1."
-    elif options.network == "repair-guided":
-        recipe = GuidedRecipe(tiles, batch=8, folder=options.out / "pool")
-        shape = f"waifu2x upconv_7 (photo), then a network of width {recipe.width} that corrects it"
         about = "Removes JPEG blocks, ringing and noise, with a strength from 0 to 1."
     elif options.network == "span-robust":
         recipe = SpanRecipe(tiles, scale=options.scale)
@@ -198,7 +193,7 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("--tiles", type=Path, required=True, help="folder of the tile pack")
     again.add_argument("--out", type=Path, required=True, help="folder of the run")
     again.add_argument("--eval", type=Path, required=True, help="folder of the evaluation pictures")
-    for name in ("repair", "repair-guided", "span-robust", "mssnet"):
+    for name in ("repair", "span-robust", "mssnet"):
         one = networks.add_parser(name)
         one.add_argument("--tiles", type=Path, required=True, help="folder of the tile pack")
         one.add_argument("--out", type=Path, required=True, help="folder of the run")

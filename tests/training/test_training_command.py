@@ -10,13 +10,12 @@ import torch
 from PIL import Image
 
 from training import __main__ as command
-from training import repair, result, span
+from training import result, span
 from training.gates import Gate
 from wallprint_server.models.networks import mssnet_tensors
-from wallprint_server.models.networks.cleaner import Cleaner, GuidedCleaner
+from wallprint_server.models.networks.cleaner import Cleaner
 from wallprint_server.models.networks.mssnet import MSSNet
 from wallprint_server.models.networks.span import Span
-from wallprint_server.models.networks.waifu2x import Repairer
 from wallprint_testing.scenes import scene
 
 
@@ -66,28 +65,43 @@ def test_span(pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert 0 < moved < 1e-2
 
 
-def test_guided(pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    start = Repairer().state_dict()
-
-    def without_files() -> Repairer:
-        net = Repairer()
-        net.load_state_dict(start)
-        return net
-
-    monkeypatch.setattr(repair, "published", without_files)
-    line = arguments(
-        "repair-guided", pack, tmp_path, "--steps", "2", "--batch", "1", "--side", "24"
-    )
+def test_begins_with_earlier_weights(pack: Path, tmp_path: Path) -> None:
+    more = ("--steps", "1", "--batch", "1", "--side", "16", "--rate", "1e-9", "--sizes", "3,2,1")
+    assert command.main(arguments("mssnet", pack, tmp_path / "a", *more)) == command.FINISHED
+    first = tmp_path / "a" / "mssnet.safetensors"
+    line = arguments("mssnet", pack, tmp_path / "b", *more, "--seed", "2", "--start", str(first))
     assert command.main(line) == command.FINISHED
-    tensors = result.read_weights([tmp_path / "repair-guided.safetensors"])
-    GuidedCleaner().load_state_dict(tensors)
-    for key, value in start.items():  # waifu2x's part stays as it is
-        assert torch.equal(tensors[f"first.{key}"], value.half().float())
-    assert float(tensors["second.tail.weight"].abs().max()) > 0
-    assert sorted(p.name for p in (tmp_path / "pool").iterdir()) == [
-        "00000.safetensors",
-        "00001.safetensors",
-    ]
+    old, new = (result.read_weights([tmp_path / x / "mssnet.safetensors"]) for x in "ab")
+    for key, tensor in old.items():
+        torch.testing.assert_close(new[key], tensor, atol=1e-5, rtol=1e-3)
+
+
+def test_measures_again_what_a_run_left(pack: Path, tmp_path: Path) -> None:
+    """On another machine: no picture is trained on, the card keeps the facts and gets numbers."""
+    eval_folder = tmp_path / "eval"
+    (eval_folder / "jpeg").mkdir(parents=True)
+    Image.fromarray(scene(64, 3)).save(eval_folder / "jpeg" / "a.png")
+    run = tmp_path / "run"
+    line = arguments("repair", pack, run, "--steps", "1", "--batch", "2", "--side", "16")
+    assert command.main(line) == command.FINISHED
+    weights = (run / "repair.safetensors").read_bytes()
+    again = ["measure", "--tiles", str(pack), "--out", str(run), "--eval", str(eval_folder)]
+    assert command.main(again) == command.NOT_GOOD_ENOUGH
+    card = (run / "repair.md").read_text()
+    assert "JPEG Q10, gain in dB of Y" in card
+    assert "1 steps" in card
+    assert (run / "repair.safetensors").read_bytes() == weights
+
+
+def test_a_profile_tells_where_the_time_goes(
+    pack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = arguments("repair", pack, tmp_path, "--batch", "1", "--side", "16", "--profile")
+    assert command.main(line) == command.FINISHED
+    text = capsys.readouterr().out
+    assert "convolution" in text
+    assert "for the next batch" in text
+    assert not list(tmp_path.glob("*.safetensors"))
 
 
 def test_gates_measure_what_was_written_and_decide(pack: Path, tmp_path: Path) -> None:
@@ -98,7 +112,7 @@ def test_gates_measure_what_was_written_and_decide(pack: Path, tmp_path: Path) -
     line = arguments("repair", pack, tmp_path, "--steps", "1", "--batch", "2", "--side", "16")
     assert command.main([*line, "--eval", str(eval_folder)]) == command.NOT_GOOD_ENOUGH
     card = (tmp_path / "repair.md").read_text()
-    assert "| JPEG Q10, gain in dB of Y at strength 1 |" in card
+    assert "| JPEG Q10, gain in dB of Y |" in card
     assert "failed" in card
 
 

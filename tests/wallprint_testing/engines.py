@@ -78,7 +78,7 @@ class FakeEngine:
     def describe(self) -> str:
         return "test"
 
-    def network(self, name: str) -> FakeNetwork:
+    def network(self, name: str, _strength: float = 1.0) -> FakeNetwork:
         if name not in self.loaded:
             spec = catalog.get(name)
             run = self._given.get(name) or conv_network(spec.scale, seed=len(name))

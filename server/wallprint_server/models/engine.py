@@ -183,7 +183,7 @@ class Engine:
         if threads is not None:
             torch.set_num_threads(threads)
         self.threads = torch.get_num_threads()
-        self._networks: dict[tuple[str, float], Network] = {}
+        self._networks: dict[str, tuple[float, Network]] = {}
 
     def describe(self) -> str:
         """The device, for people."""
@@ -204,12 +204,12 @@ class Engine:
             BadInput: no such network (E_MODEL_NOT_FOUND).
             ServerTrouble: its files are missing or damaged (E_MODEL_LOAD).
         """
-        found = self._networks.get((name, strength))
-        if found is None:
+        kept_for, found = self._networks.get(name, (strength, None))
+        if found is None or kept_for != strength:
             spec = catalog.get(name)
             module = networks.load(spec, store.load(name), strength)
             found = Network(spec, module, self.device, self.threads)
-            self._networks[name, strength] = found
+            self._networks[name] = (strength, found)  # of each network one strength is kept
         return found
 
     def release(self) -> None:

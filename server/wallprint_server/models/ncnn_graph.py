@@ -183,17 +183,14 @@ def _waifu2x(g: Graph, t: Tensors, _scale: int) -> str:
     return g.add("Pooling", [x], "0=1 1=2 2=2")
 
 
-def _guided(g: Graph, t: Tensors, _scale: int) -> None:
+def _cleaner(g: Graph, t: Tensors, _scale: int) -> None:
     """Of tensors for one strength (`cleaner.at_strength`): it is in the biases."""
-    first = {k.removeprefix("first."): v for k, v in t.items() if k.startswith("first.")}
-    answer = _waifu2x(g, first, 1)
-    planes = g.add("Reorg", [g.add("Concat", [INPUT, answer])], "0=2")
-    h = head = g.conv(planes, t, "second.head", pad=1)
+    h = head = g.conv(g.add("Reorg", [INPUT], "0=2"), t, "head", pad=1)
     for b in range(sum(key.endswith("conv1.weight") for key in t)):
-        inner = g.conv(h, t, f"second.body.{b}.conv1", pad=1, slope=cleaner_net.SLOPE)
-        h = g.binary(ADD, h, g.conv(inner, t, f"second.body.{b}.conv2", pad=1))
-    change = g.conv(g.binary(ADD, h, head), t, "second.tail", pad=1)
-    g.binary(ADD, answer, g.add("PixelShuffle", [change], "0=2"))
+        inner = g.conv(h, t, f"body.{b}.conv1", pad=1, slope=cleaner_net.SLOPE)
+        h = g.binary(ADD, h, g.conv(inner, t, f"body.{b}.conv2", pad=1))
+    change = g.conv(g.binary(ADD, h, head), t, "tail", pad=1)
+    g.binary(ADD, INPUT, g.add("PixelShuffle", [change], "0=2"))
 
 
 def _mssnet(g: Graph, t: Tensors, _scale: int) -> None:
@@ -267,7 +264,7 @@ WRITERS: dict[str, Callable[[Graph, Tensors, int], object]] = {
     "span": _span,
     "rrdb": _rrdb,
     "waifu2x": _waifu2x,
-    "guided": _guided,
+    "cleaner": _cleaner,
     "mssnet": _mssnet,
 }
 

@@ -40,8 +40,9 @@ from .blur import Blur, estimate_blur
 from .edges import Margins
 from .enlarge import Apply, anchored
 from .guard import guarded
+from .noise import estimate_noise, noise_amount
 from .plan import MIN_TILE_PX, make_plan
-from .repair import Blocking, Luma, estimate_blocking, repair
+from .repair import Blocking, Luma, estimate_blocking, repair, strength_and_blend
 from .report import Report
 from .resample import resample_axis
 from .sharpen import LUMA, sharpen
@@ -106,7 +107,7 @@ class _Job:
     ) -> None:
         self.request, self.source, self.selection, self.result = request, source, selection, result
         self.engine, self.on_progress, self.should_cancel = engine, on_progress, should_cancel
-        amount, blocking = self._repair_amount()
+        amount, blocking, noise = self._repair_amount()
         deblur, blur = self._deblur_amount()
         self.opaque = self._is_opaque()
         self.plan = make_plan(
@@ -119,13 +120,16 @@ class _Job:
             opaque=self.opaque,
         )
         amount = amount if self.plan.repair else 0
-        self.report = Report(self.plan, engine.describe(), blocking, amount, blur)
+        self.report = Report(self.plan, engine.describe(), blocking, amount, blur, noise)
 
     def run(self) -> Report:
         plan, rect = self.plan, self.request.rect
         self.on_progress("load", 0, plan.tiles, 0)
         with self._timed("load"):
-            self.repair_net = self._network(plan.repair[0].name) if plan.repair else None
+            self.repair_net = None
+            if plan.repair is not None:
+                strength = strength_and_blend(plan.repair[1])[0]
+                self.repair_net = self._network(plan.repair[0].name, strength)
             self.ladder = [(self._network(spec.name), spec) for spec in plan.ladder]
             self.deblurring = self._deblurring()
         self._fill_padding()
@@ -266,7 +270,7 @@ class _Job:
     def _repaired(self, x: Tensor) -> Tensor:
         if self.repair_net is None or self.plan.repair is None:
             return x
-        return repair(x, self.repair_net, self.plan.repair[1])
+        return repair(x, self.repair_net, strength_and_blend(self.plan.repair[1])[1])
 
     def _needed(
         self,
@@ -324,7 +328,7 @@ class _Job:
         for span in spans:
             if span.out == out:
                 return span.source
-        return self.plan.axes[which].support(*out, self.plan.reach_px + 1)
+        return self.plan.axes[which].support(*out, self.plan.reach_px + 1, self.plan.cell_px)
 
     # Pixels in and out ------------------------------------------------------------------------
 
@@ -335,11 +339,12 @@ class _Job:
 
     def _clean(self, xs: tuple[int, int], ys: tuple[int, int]) -> Tensor:
         """Visible colours of a window of the source after the repair, for the deblurring."""
-        margin = FILL_REACH_PX if self.request.layout.has_alpha and not self.opaque else 0
+        margin, cell = FILL_REACH_PX if self.request.layout.has_alpha and not self.opaque else 0, 1
         if self.plan.repair is not None:
+            cell = self.plan.repair[0].multiple
             margin += self.plan.repair[0].reach_px + gaussian_reach(REPAIR_SIGMA_PX)
         wide_x, wide_y = (
-            (max(0, a - margin), min(length, b + margin))
+            (max(0, a - margin) // cell * cell, min(length, b + margin))
             for (a, b), length in (
                 (xs, self.request.source.width),
                 (ys, self.request.source.height),
@@ -440,11 +445,13 @@ class _Job:
 
     # Before and after -------------------------------------------------------------------------
 
-    def _repair_amount(self) -> tuple[int, Blocking | None]:
+    def _repair_amount(self) -> tuple[int, Blocking | None, float]:
+        """How much repair, and what it was decided by: the JPEG's grid and the noise."""
         if self.request.options.repair is not None:
-            return self.request.options.repair, None
+            return self.request.options.repair, None, 0.0
         blocking = estimate_blocking(self.request.source, self._luma)
-        return blocking.amount, blocking
+        noise = estimate_noise(self.request.source, self._luma)
+        return max(blocking.amount, noise_amount(noise)), blocking, noise
 
     def _deblur_amount(self) -> tuple[tuple[NetworkSpec, int] | None, Blur | None]:
         wanted = self.request.options.deblur
@@ -493,8 +500,8 @@ class _Job:
             luma = 255.0 + planes.alpha[0, 0] * (luma - 255.0)
         return np.asarray(luma.numpy(), dtype=np.float32)
 
-    def _network(self, name: str) -> Apply:
-        network = self.engine.network(name)
+    def _network(self, name: str, strength: float = 1.0) -> Apply:
+        network = self.engine.network(name, strength)
         self.report.networks[name] = network.sha256
         return guarded(network, self._count)
 

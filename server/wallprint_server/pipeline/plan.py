@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, inf, prod
+from math import ceil, inf, lcm, prod
 
 from wallprint_protocol.errors import BadInput
 from wallprint_protocol.print_size import px_to_mm, viewing_distance_mm
@@ -32,8 +32,8 @@ BLEND_PX = 16
 TOLERANCE = 1.005
 MAX_STEPS = 4
 # An automatic repair of less than this takes more than it gives when the next network copes with
-# blocks by itself: JPEG quality 80 and better (docs/measurements.md).
-LEAST_REPAIR = 26
+# blocks by itself: JPEG quality 40 and better (docs/measurements.md).
+LEAST_REPAIR = 63
 MIN_TILE_PX = 64
 # Without a network any window will do that keeps the border small.
 PLAIN_WINDOW_PX = 512
@@ -47,25 +47,27 @@ class Plan:
 
     Attributes:
         ladder: enlarging networks in order; empty when the print is not larger than the source.
-        repair: network and its share, or None.
+        repair: network and amount (1..100), or None.
         deblur: network and amount (1..100), or None.
         sharpening: output sharpening, or None.
         axes: (x, y) mapping from the source to the picture's part of the result.
         columns, rows: spans of the tiles.
         blend_px: see tiles.Mosaic.
+        cell_px: tiles begin at multiples of this in the source.
         reach_px: source pixels around a result pixel that decide it, all stages together.
         reaches: see `grid_reaches`.
         tile_bytes: working memory of one tile, estimated.
     """
 
     ladder: tuple[NetworkSpec, ...]
-    repair: tuple[NetworkSpec, float] | None
+    repair: tuple[NetworkSpec, int] | None
     deblur: tuple[NetworkSpec, int] | None
     sharpening: OutputSharpening | None
     axes: tuple[Axis, Axis]
     columns: list[Span]
     rows: list[Span]
     blend_px: int
+    cell_px: int
     reach_px: float
     reaches: tuple[float, ...]
     tile_bytes: int
@@ -114,15 +116,6 @@ def cheapest_ladder(scale: float, specs: Sequence[NetworkSpec]) -> tuple[Network
             code="E_LIMIT",
         )
     return best[2]
-
-
-def level_and_blend(amount: int) -> tuple[int, float]:
-    """Network level 1..3 and its share for a repair of 1..100.
-
-    The three denoising levels take a third of the scale each; within the first the result is
-    blended in, so that a small amount does little.
-    """
-    return min(3, 1 + amount * 3 // 101), min(1.0, amount / 33)
 
 
 def grid_reaches(ladder: Sequence[NetworkSpec], step: float) -> tuple[float, ...]:
@@ -246,8 +239,7 @@ def make_plan(
             repair_amount = 0
     repair = None
     if repair_amount:
-        level, blend = level_and_blend(repair_amount)
-        repair = (catalog.get(f"waifu2x-photo-denoise{level}"), blend)
+        repair = (catalog.repairer(), repair_amount)
     before = [repair[0]] if repair and not deblur else []
     distance = options.distance_mm or viewing_distance_mm(
         px_to_mm(out.width, options.ppi), px_to_mm(out.height, options.ppi)
@@ -259,13 +251,16 @@ def make_plan(
     reach += sharpening.reach_px * step if sharpening else 0.0
     reach += FILL_REACH_PX if request.layout.has_alpha and not opaque else 0.0
     blend_px = 0 if all(spec.exact for spec in networks) else BLEND_PX
+    cell_px = lcm(*(spec.multiple for spec in before))
     cost = tile_cost(request, ladder, before, step, reach + blend_px * step)
     side = options.tile_px or tile_px or best_window(ladder, before, cost)
     core_px = inf if options.tile_px else cost.fitting(memory_bytes)
     x_axis = Axis(request.source.width, window.x, window.width, out.width)
     y_axis = Axis(request.source.height, window.y, window.height, out.height)
     columns, rows = (
-        cut_axis(axis, tile_px=side, reach=reach, blend_px=blend_px, core_px=core_px)
+        cut_axis(
+            axis, tile_px=side, reach=reach, blend_px=blend_px, core_px=core_px, cell_px=cell_px
+        )
         for axis in (x_axis, y_axis)
     )
     width_px, height_px = (
@@ -281,6 +276,7 @@ def make_plan(
         columns=columns,
         rows=rows,
         blend_px=blend_px,
+        cell_px=cell_px,
         reach_px=reach,
         reaches=reaches,
         tile_bytes=ceil(cost.memory(width_px, height_px)),

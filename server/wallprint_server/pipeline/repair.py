@@ -18,6 +18,7 @@ from wallprint_protocol.print_size import Rect, Size
 
 from ..imaging.local import gaussian_blur
 from ..imaging.reach import REPAIR_SIGMA_PX
+from ..models.networks.cleaner import FADE
 from . import jpeg_grid
 from .enlarge import Apply, chroma_gate
 
@@ -25,16 +26,20 @@ BLOCK = 8
 SAMPLE_PX = 256
 SAMPLES_A_SIDE = 4
 GRID_SAMPLE_PX = 128  # of each sample, for the coefficients
-# Measured on LIVE1 crops and photographs (docs/measurements.md): mean step on the block borders in
-# levels of 255, at quality 80: 0.9, 70: 1.4, 60: 2.0, 50: 2.6, 40: 3.3, 30: 4.0, 20: 5.8.
-VISIBLE_STEP, STRONG_STEP = 0.6, 3.2
+# Mean step on the block borders in levels of 255, measured on LIVE1 crops and photographs at
+# quality 87, 80, 70 ... 20 and 5 (docs/measurements.md), and what the network was trained to be
+# told then: (100 - quality) / 95, as a percentage.
+STEPS = (0.6, 0.9, 1.4, 2.0, 2.6, 3.3, 4.0, 5.8, 17.0)
+AMOUNTS = (14, 21, 32, 42, 53, 63, 74, 84, 100)
+VISIBLE_STEP = STEPS[0]
+WORST_SIGMA = 20.0  # noise in levels of 255 for which the network was told 1
 CERTAIN = 3.5
 # A picture that was not cropped since has its grid at the origin, where chance puts it once in 64
 # times. So less will do: of pictures of quality 60 this finds 62 of 76 instead of 47.
 CERTAIN_AT_ORIGIN = 2.5
 # No JPEG steps by more, not even at quality 5 (17 levels): that is a drawn grid of 8 px.
 MOST_STEP = 20.0
-MOST_MILD = 0.25  # share of the repair at quality 83
+MOST_MILD = 18  # at quality 83
 
 Luma = npt.NDArray[np.float32]
 
@@ -79,8 +84,8 @@ class Blocking:
         """Repair, 0..100, that suits it; 0 when no grid can be told from the picture."""
         if not self.compressed or self.step < VISIBLE_STEP:
             return 0
-        share = (self.step - VISIBLE_STEP / 2) / (STRONG_STEP - VISIBLE_STEP / 2)
-        return round(100 * min(MOST_MILD if self.mild and not self._sure else 1.0, share))
+        amount = round(float(np.interp(self.step, STEPS, AMOUNTS)))
+        return min(amount, MOST_MILD) if self.mild and not self._sure else amount
 
 
 def sample_rects(
@@ -137,6 +142,15 @@ def estimate_blocking(size: Size, luma: Callable[[Rect], Luma]) -> Blocking:
     return Blocking(
         min(steps), min(certainties), (phases[0], phases[1]), grid.coarse(), grid.mild()
     )
+
+
+def strength_and_blend(amount: int) -> tuple[float, float]:
+    """What a repair of 1..100 is for the network: its strength, and how much of it is used.
+
+    The network knows no strength below FADE; there its answer is blended out.
+    """
+    wanted = amount / 100
+    return max(FADE, wanted), min(1.0, wanted / FADE)
 
 
 def repair(x: Tensor, network: Apply, blend: float) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from .blur import Blur
+from .noise import noise_amount
 from .plan import Plan
 from .repair import Blocking
 
@@ -26,6 +27,7 @@ class Report:
         device: name of the device.
         blocking: measured JPEG grid, when repair was automatic.
         blur: measured blur, when deblurring was automatic.
+        noise: its deviation in levels of 255, when repair was automatic; 0 where it does not count.
         repair_amount: 0..100, as used.
         networks: sha256 of the weights by network name.
         seconds: time by stage.
@@ -41,6 +43,7 @@ class Report:
     blocking: Blocking | None
     repair_amount: int
     blur: Blur | None = None
+    noise: float = 0.0
     networks: dict[str, str] = field(default_factory=dict)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     redone: int = 0
@@ -62,6 +65,7 @@ class Report:
             "repair": self.repair_amount,
             "deblur": self.plan.deblur[1] if self.plan.deblur else 0,
             "blur_px": round(self.blur.width_px, 2) if self.blur else None,
+            "noise": round(self.noise, 2),
             "jpeg_step": round(self.blocking.step, 3) if self.blocking else None,
             "sharpening": None
             if how is None
@@ -120,8 +124,12 @@ class Report:
     def add_notes(self, ppi: float) -> None:
         """Put into sentences what the user should know; `ppi` of the print."""
         if self.repair_amount and self.blocking is not None:
+            step, noise = self.blocking.step, self.noise
+            found = [f"JPEG blocks of {step:.1f} levels"] if self.blocking.amount else []
+            found += [f"noise of {noise:.0f} levels"] if noise_amount(noise) else []
+            what, verb = " and ".join(found), "were" if self.blocking.amount else "was"
             self.notes.append(
-                f"JPEG blocks of {self.blocking.step:.1f} levels were found and removed "
+                f"{what[0].upper()}{what[1:]} {verb} found and removed "
                 f"(repair {self.repair_amount})."
             )
         elif any(spec.robust for spec in self.plan.ladder):

@@ -9,7 +9,7 @@ from wallprint_protocol.errors import ServerTrouble
 
 from ..catalog import NetworkSpec
 from . import cleaner, mssnet_tensors
-from .cleaner import Cleaner, GuidedCleaner
+from .cleaner import Cleaner
 from .mssnet import MSSNet
 from .rrdb import Rrdb
 from .span import Span, calmed
@@ -31,8 +31,6 @@ def build(spec: NetworkSpec) -> nn.Module:
         return Repairer()
     if spec.architecture == "cleaner":
         return Cleaner()
-    if spec.architecture == "guided":
-        return GuidedCleaner()
     raise KeyError(spec.architecture)
 
 
@@ -59,7 +57,7 @@ def load(spec: NetworkSpec, tensors: dict[str, Tensor], strength: float = 1.0) -
         return deblurrer
     with torch.device("meta"):  # no random weights that are thrown away at once
         module = build(spec)
-    if spec.architecture in ("cleaner", "guided"):
+    if spec.architecture == "cleaner":
         tensors = cleaner.at_strength(tensors, strength)
     if spec.contrast != 1.0:
         tensors = calmed(tensors, spec.contrast)

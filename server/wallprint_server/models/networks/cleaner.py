@@ -23,11 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .waifu2x import BORDER_PX, Repairer
-
 MULTIPLE = 2
 WIDTH, BLOCKS = 64, 12
-GUIDED_WIDTH = 32  # what is left to do after another network is less
 SLOPE = 0.1
 # Below this strength the whole change fades out: 0 is the picture itself, bit for bit.
 FADE = 1 / 16
@@ -36,10 +33,6 @@ FADE = 1 / 16
 def reach_px(blocks: int = BLOCKS) -> int:
     """Pixels of the input around a pixel on which its result depends (with the 2x2 cells)."""
     return 2 * (2 * blocks + 2) + 1
-
-
-# Of the guided network: waifu2x's own border comes before.
-GUIDED_REACH_PX = reach_px() + BORDER_PX
 
 
 def _conv(n_in: int, n_out: int) -> nn.Conv2d:
@@ -73,70 +66,42 @@ class Cleaner(nn.Module):
     Args:
         width: channels inside.
         blocks: residual blocks, two convolutions each.
-        guided: takes the answer of another network as well, and corrects that.
     """
 
-    def __init__(self, width: int = WIDTH, blocks: int = BLOCKS, *, guided: bool = False) -> None:
+    def __init__(self, width: int = WIDTH, blocks: int = BLOCKS) -> None:
         super().__init__()
-        self.head = _conv(24 if guided else 12, width)
+        self.head = _conv(12, width)
         self.by_strength = nn.Parameter(torch.zeros(width))
         self.body = nn.ModuleList(Block(width) for _ in range(blocks))
         self.tail = _conv(width, 12)
         with torch.no_grad():
             self.tail.weight *= 0.1
 
-    def forward(
-        self, x: Tensor, strength: float | Tensor = 1.0, guide: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, strength: float | Tensor = 1.0) -> Tensor:
         """Clean a picture.
 
         Args:
             x: (B, 3, H, W) in [0, 1], H and W even.
             strength: 0..1, or one for each picture, (B,).
-            guide: the other network's answer, (B, 3, H, W), where the network is a guided one.
 
         Returns:
             (B, 3, H, W), not clamped; `x` itself where the strength is 0.
         """
         s = torch.as_tensor(strength, dtype=x.dtype, device=x.device).expand(x.shape[0])
         s = s.view(-1, 1, 1, 1)
-        seen = x if guide is None else torch.cat((x, guide), 1)
-        h = first = self.head(F.pixel_unshuffle(seen, 2)) + s * self.by_strength.view(1, -1, 1, 1)
+        h = first = self.head(F.pixel_unshuffle(x, 2)) + s * self.by_strength.view(1, -1, 1, 1)
         for block in self.body:
             h = block(h, s)
         # No activation before the last convolution: it could die and leave the picture as it is.
         change = F.pixel_shuffle(self.tail(h + first), 2)
-        if guide is not None:
-            change = change + (guide - x)
         return x + (s / FADE).clamp(max=1.0) * change
-
-
-class GuidedCleaner(nn.Module):
-    """waifu2x first, then a `Cleaner` that sees the picture and its answer, and corrects it.
-
-    waifu2x looks at 15 x 15 px: enough for mild JPEGs, too little for the blocks of strong ones.
-
-    Args:
-        width: of the second network.
-        blocks: of the second network.
-    """
-
-    def __init__(self, width: int = GUIDED_WIDTH, blocks: int = BLOCKS) -> None:
-        super().__init__()
-        self.first = Repairer()
-        self.second = Cleaner(width, blocks, guided=True)
-
-    def forward(self, x: Tensor, strength: float | Tensor = 1.0) -> Tensor:
-        """As `Cleaner`."""
-        y: Tensor = self.second(x, strength, self.first(x))
-        return y
 
 
 def at_strength(tensors: Mapping[str, Tensor], strength: float) -> dict[str, Tensor]:
     """Tensors of a network that gives, at strength 1, what the given one gives at `strength`.
 
     Args:
-        tensors: of `Cleaner` or `GuidedCleaner`, float32.
+        tensors: of `Cleaner`, float32.
         strength: FADE..1; below, where the change fades out, a fixed network is no longer the same.
     """
     if not FADE <= strength <= 1:
@@ -145,7 +110,7 @@ def at_strength(tensors: Mapping[str, Tensor], strength: float) -> dict[str, Ten
     for key, tensor in tensors.items():
         if key.endswith("by_strength"):
             stem = key.removesuffix("by_strength")
-            bias = f"{stem}head.bias" if f"{stem}head.bias" in tensors else f"{stem}conv1.bias"
+            bias = f"{stem}conv1.bias" if stem else "head.bias"
             result[bias] = tensors[bias] + strength * tensor
             result[key] = torch.zeros_like(tensor)
     return result
