@@ -13,54 +13,32 @@ from typing import Any
 
 from wallprint_protocol import client
 from wallprint_protocol.errors import BadInput, WallprintError
+from wallprint_protocol.file_formats import check_output
 from wallprint_protocol.job_run import Progress
 from wallprint_protocol.passport import Passport
-from wallprint_protocol.print_size import (
-    Placement,
-    PrintSize,
-    PrintSizeError,
-    Size,
-    place,
-    ppi_to_milli,
-    px_to_mm,
-)
+from wallprint_protocol.print_plan import Plan, Settings, layer_job, make_plan
+from wallprint_protocol.print_size import Placement, Rect, Size, px_to_mm
 from wallprint_protocol.request import Request
 
 from .imaging import icc, xmp
 from .imaging.files_in import Source, open_selection, open_source
-from .imaging.files_out import PrintFile, text_file
-from .imaging.formats import check_output
+from .imaging.files_out import PrintFile, output_files, text_file
 
-MAX_SCALE = 64
 PASSPORT_SUFFIX = ".passport.json"  # print.tif -> print.tif.passport.json
 
 
 @dataclass(frozen=True)
 class PrintOptions:
-    """What to make of a picture; see `wallprint_protocol.request.Options` for those not named here.
+    """What to make of a picture.
 
     Attributes:
-        size: of the print.
-        ppi: print resolution.
-        fit: "keep", "crop" or "pad".
+        settings: the print, as in the dialogs; its `source` is "selection" with a selection.
         selection: mask file, or None for the whole picture.
-        feather_mm: soft edge of the selection.
         passport: write the print's passport beside it as JSON, too.
     """
 
-    size: PrintSize
-    ppi: float = 200.0
-    fit: str = "keep"
-    style: str = "faithful"
-    model: str = ""
-    repair: int | None = None
-    deblur: int | None = None
-    sharpen: str = "matte"
-    strength: str = "standard"
-    device: str = "auto"
-    tile_px: int = 0
+    settings: Settings
     selection: Path | None = None
-    feather_mm: float = 0.0
     passport: bool = False
 
 
@@ -70,8 +48,9 @@ class Outcome:
 
     Attributes:
         input: path of the picture.
-        output: path of the print, "" when none was written.
-        size: of the print, px; None when it was not got that far.
+        output: path of the print, of panels the first; "" when none was written.
+        files: paths of all files of the print; several with panels.
+        size: of the print with its edges, px; None when it was not got that far.
         ppi: print resolution.
         scale: enlargement.
         layout: `PixelLayout.to_map()` of picture and print.
@@ -85,6 +64,7 @@ class Outcome:
 
     input: str
     output: str = ""
+    files: tuple[str, ...] = ()
     size: Size | None = None
     ppi: float = 0.0
     scale: float = 0.0
@@ -107,6 +87,7 @@ class Outcome:
         return {
             "input": self.input,
             "output": self.output or None,
+            "files": list(self.files),
             "width": self.size.width if self.size else None,
             "height": self.size.height if self.size else None,
             "ppi": self.ppi or None,
@@ -126,8 +107,11 @@ class Outcome:
         size = self.size or Size(0, 0)
         width, height = size.width, size.height
         width_cm, height_cm = (px_to_mm(px, self.ppi) / 10 for px in (width, height))
+        name = self.output
+        if len(self.files) > 1:
+            name = f"{len(self.files)} panels, {self.files[0]} to {self.files[-1]}"
         return (
-            f"{self.output}: {width} x {height} px, {width_cm:.1f} x {height_cm:.1f} cm at "
+            f"{name}: {width} x {height} px, {width_cm:.1f} x {height_cm:.1f} cm at "
             f"{self.ppi:g} ppi, {self.scale:.2f}x, {width * height / 1e6:.1f} megapixels, "
             f"{self.seconds:.0f} s on {self.device or 'an unknown device'}"
         )
@@ -136,7 +120,7 @@ class Outcome:
 def make_print(
     picture: Path,
     options: PrintOptions,
-    output: Callable[[Size], Path],
+    output: Callable[[Plan], Path],
     connect: Callable[[], client.Connection],
     *,
     protected: Sequence[Path] = (),
@@ -148,7 +132,7 @@ def make_print(
     Args:
         picture: path of the picture.
         options: what to make of it.
-        output: path of the print, given its size in pixels.
+        output: path of the print, from which those of its panels are made.
         connect: a connection; asked when all that can be checked without a server is in order.
         protected: files that must not be overwritten, besides the picture and its selection.
         on_progress: told where the work is; also "save", in hundredths.
@@ -158,26 +142,29 @@ def make_print(
         WallprintError: it could not be made.
     """
     began_s = time.monotonic()
-    ppi_milli = _checked(lambda: ppi_to_milli(options.ppi))
+    settings = options.settings
     with open_source(picture) as source:
-        placement = _checked(lambda: _placement(source.size, options, ppi_milli))
-        path = output(placement.out)
-        check_output(path, placement.out, source.layout)
+        plan, placement = plan_print(source.size, settings)
+        path = output(plan)
+        check_output(path, plan.out, source.layout, [sheet.size for sheet in plan.sheets])
         mask_file = [options.selection] if options.selection else []
-        refuse_overwriting(path, [picture, *mask_file, *protected])
+        files = output_files(path, plan.sheets)
+        for name in files:
+            refuse_overwriting(name, [picture, *mask_file, *protected])
         beside = path.with_name(path.name + PASSPORT_SUFFIX) if options.passport else None
         if beside is not None:
             refuse_overwriting(beside, [picture, *mask_file, *protected])
         sharpened = xmp.output_sharpening_of(source.metadata.xmp)
         mask = open_selection(options.selection, source.size) if options.selection else None
-        request = _checked(lambda: _request(source, mask, placement, options, ppi_milli))
+        request = _checked(lambda: _request(source, mask, placement, plan, settings))
         try:
             with PrintFile(
                 path,
-                placement.out,
+                plan.out,
                 source.layout,
-                ppi_milli=ppi_milli,
+                ppi_milli=round(plan.ppi * 1000),
                 metadata=source.metadata,
+                sheets=plan.sheets,
             ) as file:
                 result = client.enhance(
                     request,
@@ -211,9 +198,10 @@ def make_print(
                 mask.close()
     return Outcome(
         input=str(picture),
-        output=str(path),
-        size=placement.out,
-        ppi=ppi_milli / 1000,
+        output=str(files[0]),
+        files=tuple(str(name) for name in files),
+        size=plan.out,
+        ppi=plan.ppi,
         scale=placement.scale,
         layout=source.layout.to_map(),
         seconds=time.monotonic() - began_s,
@@ -221,7 +209,7 @@ def make_print(
         networks=dict(result.report.get("networks", {})),
         notes=(
             *source.notes,
-            *_sharpened_twice(sharpened, options),
+            *_sharpened_twice(sharpened, settings),
             *result.notes,
             *file.notes,
         ),
@@ -245,9 +233,9 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _sharpened_twice(earlier: dict[str, Any] | None, options: PrintOptions) -> list[str]:
+def _sharpened_twice(earlier: dict[str, Any] | None, settings: Settings) -> list[str]:
     """A warning when a print is made of a picture that was sharpened for paper already."""
-    if not earlier or options.sharpen == "none":
+    if not earlier or settings.sharpen == "none":
         return []
     return [
         f"The picture was sharpened for {earlier.get('medium', 'paper')} by an earlier print and "
@@ -277,25 +265,20 @@ def refuse_overwriting(output: Path, files: Sequence[Path]) -> None:
             )
 
 
-def _placement(source: Size, options: PrintOptions, ppi_milli: int) -> Placement:
-    placement = place(source, options.size.box(source, ppi_milli), options.fit)
-    window, rect = placement.window, placement.rect
-    scales = (rect.width / window.width, rect.height / window.height)
-    if min(scales) < 1 / MAX_SCALE or max(scales) > MAX_SCALE:
-        raise PrintSizeError(
-            f"The print would be {placement.scale:.3g} times the picture "
-            f"({source.width}x{source.height} px to {rect.width}x{rect.height} px); between "
-            f"1/{MAX_SCALE} and {MAX_SCALE} is possible. Choose another size or ppi."
-        )
-    return placement
+def plan_print(picture: Size, settings: Settings) -> tuple[Plan, Placement]:
+    """The print of a whole picture, and where its pixels go.
+
+    Raises:
+        BadInput: it cannot be made.
+    """
+    plan: Plan = _checked(lambda: make_plan(picture, settings))
+    whole = Rect(0, 0, picture.width, picture.height)
+    placement: Placement = _checked(lambda: layer_job(plan, whole).placement)
+    return plan, placement
 
 
 def _request(
-    source: Source,
-    mask: Source | None,
-    placement: Placement,
-    options: PrintOptions,
-    ppi_milli: int,
+    source: Source, mask: Source | None, placement: Placement, plan: Plan, settings: Settings
 ) -> Request:
     # The profile stays here: the server never converts colours, and the file is written by us.
     return Request.build(
@@ -303,16 +286,7 @@ def _request(
         source.layout,
         placement,
         selection=mask.layout if mask else None,
-        ppi=ppi_milli / 1000,
-        style=options.style,
-        model=options.model,
-        repair=options.repair,
-        deblur=options.deblur,
-        sharpen=options.sharpen,
-        strength=options.strength,
-        feather_mm=options.feather_mm,
-        device=options.device,
-        tile_px=options.tile_px,
+        **settings.job_options(plan),
     )
 
 

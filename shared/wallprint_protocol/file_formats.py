@@ -48,7 +48,7 @@ TIFF = Format("TIFF", (".tif", ".tiff"), MAX_SIDE_PX)
 PNG = Format("PNG", (".png",), MAX_SIDE_PX)
 JPEG = Format("JPEG", (".jpg", ".jpeg"), 65_500)  # libjpeg's own limit; the format's is 65,535
 PDF = Format("PDF", (".pdf",), MAX_SIDE_PX, max_bytes=9_999_999_999, pages=True)
-FORMATS = (TIFF, PNG, JPEG)
+FORMATS = (TIFF, PNG, JPEG, PDF)
 
 
 def format_of(path: Path) -> Format:
@@ -62,7 +62,7 @@ def format_of(path: Path) -> Format:
             return form
     ending = f"the ending {path.suffix!r}" if path.suffix else "no ending"
     raise BadInput(
-        f"The output {path.name} has {ending}; wallprint writes .tif, .png and .jpg "
+        f"The output {path.name} has {ending}; wallprint writes .tif, .png, .jpg and .pdf "
         "(take .tif: it holds every size and depth)."
     )
 

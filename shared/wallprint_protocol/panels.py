@@ -39,6 +39,7 @@ class Sheet:
         x_marks: where marks point from above and below, px from the panel's left side.
         y_marks: where they point from the left and the right, px from the panel's top.
         label: what is written beside the marks, "" for a print in one piece.
+        trim: what is left of the panel when its bleed is cut off, px of the panel.
     """
 
     row: int
@@ -50,6 +51,12 @@ class Sheet:
     x_marks: tuple[int, ...] = ()
     y_marks: tuple[int, ...] = ()
     label: str = ""
+    trim: Rect = Rect(0, 0, 0, 0)  # noqa: RUF009 (frozen)
+
+    @property
+    def short_label(self) -> str:
+        """The panel's number alone, where the label has no room."""
+        return self.label.partition(",")[0]
 
     @property
     def size(self) -> Size:
@@ -189,7 +196,9 @@ def choose_panels(
     return Panels(rows, columns, overlap if rows * columns > 1 else 0, margin, gap)
 
 
-def cut_sheets(out: Size, trim: Rect, panels: Panels, ppi_milli: int) -> tuple[Sheet, ...]:
+def cut_sheets(
+    out: Size, trim: Rect, panels: Panels, ppi_milli: int, *, bleed: bool = False
+) -> tuple[Sheet, ...]:
     """The panels of a print, row by row.
 
     Marks point at the trim's sides (with a gallery wrap: the folds) and at the seams, which are
@@ -200,7 +209,9 @@ def cut_sheets(out: Size, trim: Rect, panels: Panels, ppi_milli: int) -> tuple[S
         trim: the print without its edges, px of `out`.
         panels: how it is cut.
         ppi_milli: thousandths of a ppi.
+        bleed: whether what lies outside `trim` is cut off.
     """
+    kept = trim if bleed else Rect(0, 0, out.width, out.height)
     x_cuts = cut(out.width, panels.columns, panels.overlap_px)
     y_cuts = cut(out.height, panels.rows, panels.overlap_px)
     line = max(1, _px(LINE_PT / 72 * 25.4, ppi_milli))
@@ -220,6 +231,7 @@ def cut_sheets(out: Size, trim: Rect, panels: Panels, ppi_milli: int) -> tuple[S
                     _within(x_targets, left, right),
                     _within(y_targets, top, bottom),
                     _label(panels, row, column, ppi_milli),
+                    _overlap(kept, Rect(left, top, right - left, bottom - top)),
                 )
             )
     return tuple(sheets)
@@ -232,6 +244,14 @@ def _seams(cuts: list[tuple[int, int]], overlap: int) -> list[int]:
 
 def _within(targets: list[int], start: int, stop: int) -> tuple[int, ...]:
     return tuple(sorted({at - start for at in targets if start <= at <= stop}))
+
+
+def _overlap(part: Rect, panel: Rect) -> Rect:
+    """What lies in both, px of the panel; nothing is 0 wide or high."""
+    x, y = max(part.x, panel.x), max(part.y, panel.y)
+    right = min(part.x + part.width, panel.x + panel.width)
+    bottom = min(part.y + part.height, panel.y + panel.height)
+    return Rect(x - panel.x, y - panel.y, max(0, right - x), max(0, bottom - y))
 
 
 def _label(panels: Panels, row: int, column: int, ppi_milli: int) -> str:

@@ -170,7 +170,8 @@ class Plan:
     @property
     def sheets(self) -> tuple[Sheet, ...]:
         """The papers that are printed, row by row; one without panels."""
-        return cut_sheets(self.out, self.trim, self.panels, round(self.ppi * 1000))
+        ppi_milli, bleed = round(self.ppi * 1000), self.edges == "bleed"
+        return cut_sheets(self.out, self.trim, self.panels, ppi_milli, bleed=bleed)
 
     @property
     def trim(self) -> Rect:
@@ -365,11 +366,12 @@ def layer_job(plan: Plan, layer: Rect) -> LayerJob:
     whole = rect == trim and (
         window == Window(0.0, 0.0, float(plan.canvas.width), float(plan.canvas.height))
     )
+    slack = 1e-6  # px: the far side of a window is a sum of floats
     covers = (
-        left <= window.x
-        and top <= window.y
-        and right >= window.x + window.width
-        and bottom >= window.y + window.height
+        left <= window.x + slack
+        and top <= window.y + slack
+        and right >= window.x + window.width - slack
+        and bottom >= window.y + window.height - slack
     )
     if plan.edge_px and covers:
         return _with_edges(plan, layer)

@@ -147,6 +147,7 @@ def test_json_summary(shell: Shell) -> None:
     assert found == {
         "input": "photo.png",
         "output": "photo_10x7.5cm_200ppi.tif",
+        "files": ["photo_10x7.5cm_200ppi.tif"],
         "width": 787,
         "height": 590,
         "ppi": 200.0,
@@ -181,6 +182,65 @@ def test_batch_goes_on_after_a_bad_picture(shell: Shell) -> None:
     assert made == ["photo_5x3.8cm_200ppi.tif", "second_5x3.8cm_200ppi.tif"]
     assert "2 of 4 prints made" in err
     assert "not bad.jpg: " in err
+
+
+def test_panels_are_the_print_cut_into_files(shell: Shell) -> None:
+    """Bleed, panels and marks from the command line: joined again they are the print."""
+    size = ("enhance", "photo.png", "--print", "101x67mm", "--fit", "crop", "--bleed", "3mm")
+    shell.run(*size, "-o", "whole.tif")
+    with Image.open(shell.folder / "whole.tif") as picture:
+        whole = np.asarray(picture)
+    assert whole.shape == (528 + 48, 795 + 48, 3)
+    cut = (*size, "--panels", "2x3", "--overlap", "8mm", "--crop-marks", "-o", "p.png")
+    plan = shell.json("plan", *cut[1:])
+    found = shell.json(*cut)
+    names = [f"p_r{row}c{column}.png" for row in (1, 2) for column in (1, 2, 3)]
+    assert found["files"] == names == [sheet["file"] for sheet in plan["panels"]["sheets"]]
+    assert (found["output"], found["width"], found["height"]) == (names[0], 843, 576)
+    joined, margin = np.zeros_like(whole), plan["panels"]["margin"]
+    for sheet in plan["panels"]["sheets"]:
+        x, y, width, height = sheet["rect"]
+        with Image.open(shell.folder / sheet["file"]) as picture:
+            assert picture.size == (sheet["width"], sheet["height"])
+            paper = np.asarray(picture)
+        joined[y : y + height, x : x + width] = paper[margin:-margin, margin:-margin]
+    assert np.array_equal(joined, whole)
+    out, _ = shell.run(*cut[:-1], "p.pdf")
+    assert "p.pdf: 843 x 576 px" in out
+    assert sorted(p.name for p in shell.folder.iterdir()) == sorted(
+        ["photo.png", "whole.tif", "p.pdf", *names]
+    )
+
+
+def test_wrap_of_a_colour_and_anchored_crop(shell: Shell) -> None:
+    shell.serve_with("framed")
+    shell.run(
+        "enhance", "photo.png", "--print", "120x120px", "--fit", "crop", "--anchor", "right",
+        "--wrap", "10mm", "--wrap-fill", "#0a0b0c", "--ppi", "50.8", "-o", "p.png",
+    )  # fmt: skip
+    with Image.open(shell.folder / "p.png") as picture:
+        found = np.asarray(picture)
+    source = np.asarray(Image.open(shell.folder / "photo.png"))
+    assert found.shape == (160, 160, 3)
+    face = found[20:-20, 20:-20]
+    assert np.array_equal(face, np.kron(source[:, 10:], np.ones((4, 4, 1), np.uint8)))
+    border = np.ones((160, 160), bool)
+    border[20:-20, 20:-20] = False
+    assert (found[border] == (10, 11, 12)).all()
+
+
+def test_cancel_leaves_no_panel(shell: Shell) -> None:
+    shell.serve_with("slow")
+    (shell.folder / "p_r1c2.tif").write_bytes(b"old")
+    process = shell.start(
+        "enhance", "photo.png", "--print", "2000px", "--panels", "1x2", "-o", "p.tif"
+    )
+    wait_until(lambda: _running(shell), 20)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert sorted(p.name for p in shell.folder.iterdir()) == ["p_r1c2.tif", "photo.png"]
+    assert (shell.folder / "p_r1c2.tif").read_bytes() == b"old"
 
 
 def test_selection(shell: Shell) -> None:

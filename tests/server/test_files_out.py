@@ -16,13 +16,13 @@ import tifffile
 from PIL import Image
 
 from wallprint_protocol.errors import BadInput, Cancelled, WallprintError
+from wallprint_protocol.file_formats import check_output
 from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_size import Rect, Size
 from wallprint_server.imaging import encode as encode_module
 from wallprint_server.imaging import files_out
 from wallprint_server.imaging.files_in import open_source
 from wallprint_server.imaging.files_out import PrintFile
-from wallprint_server.imaging.formats import check_output
 from wallprint_server.imaging.metadata import Metadata
 from wallprint_server.imaging.tiff_tags import Directory, Entry
 from wallprint_testing.picture_files import icc_profile, random_pixels, read_all, strips
@@ -375,7 +375,7 @@ def _folder(path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["a.gif", "a", "a.webp", "a.tif.part"])
 def test_unknown_ending_names_ours(tmp_path: Path, name: str) -> None:
-    assert ".tif, .png and .jpg" in refused(tmp_path / name)
+    assert ".tif, .png, .jpg and .pdf" in refused(tmp_path / name)
 
 
 def test_format_too_small_for_the_print_names_tiff() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from wallprint_protocol.errors import BadInput
-from wallprint_testing.pipelines import NoEngine, nearest
+from wallprint_protocol.print_size import Rect
+from wallprint_testing.pipelines import NoEngine, Report, nearest
 
 
 class CpuOnly(NoEngine):
@@ -23,6 +24,22 @@ def quick(request, source, selection, result, **more):
     report = nearest(request, source, selection, result, **more)
     report.report = {"device": "a test device", "networks": {"span-x4": "0" * 64}}
     return report
+
+
+def framed(request, source, selection, result, *, on_progress, **more):
+    """Nearest neighbour from the window into the rectangle; margins are the real pipeline's."""
+    from wallprint_server.pipeline.edges import Margins  # needs torch, which the others do not
+
+    window, rect, px = request.window, request.rect, source.bytes_per_pixel
+    for y in range(rect.height):
+        at = int(window.y + (y + 0.5) * window.height / rect.height)
+        row = source.read(Rect(0, at, source.size.width, 1))
+        columns = (int(window.x + (x + 0.5) * window.width / rect.width) for x in range(rect.width))
+        line = b"".join([row[x * px : x * px + px] for x in columns])
+        result.write(Rect(rect.x, rect.y + y, rect.width, 1), line)
+    done = Margins(result, request.layout, request.options).extend(request.out.height)
+    on_progress("run", 1, 1, done)
+    return Report()
 
 
 def slow(request, source, selection, result, **more):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wallprint_protocol.errors import EXIT_DONE, BadInput, NotInstalled
+from wallprint_protocol.print_plan import Settings
 from wallprint_protocol.print_size import Rect, Size
 from wallprint_protocol.request import STYLES
 
@@ -20,7 +21,7 @@ from ..before_after import before_after
 from ..print_job import PrintOptions, make_print
 from ..server_access import ServerAccess
 from ..terminal import Interrupt, ProgressLine, say, tell
-from .enhance import add_print_options, add_where_options
+from .print_options import add_size_options, add_where_options
 
 if TYPE_CHECKING:
     from . import Subparsers
@@ -44,7 +45,7 @@ def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -
         "and leaves the print and a before/after picture.",
     )
     parser.add_argument("-o", dest="output", metavar="FOLDER", type=Path, default=Path("out"))
-    add_print_options(parser, DEFAULT_PRINT)
+    add_size_options(parser, DEFAULT_PRINT)
     add_where_options(parser)
     parser.add_argument("--style", choices=STYLES, default="faithful", help="enhanced may invent")
     parser.add_argument("--json", action="store_true", help="one summary line on stdout")
@@ -55,7 +56,12 @@ def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -
 def run(options: argparse.Namespace) -> int:
     """Make the demo; the exit code."""
     print_options = PrintOptions(
-        options.print_size, ppi=options.ppi, style=options.style, device=options.device
+        Settings(
+            preset=options.print_size,
+            ppi=options.ppi,
+            style=options.style,
+            device=options.device,
+        )
     )
     try:
         options.output.mkdir(parents=True, exist_ok=True)
@@ -77,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
         outcome = make_print(
             photograph,
             print_options,
-            lambda size: target,
+            lambda plan: target,
             access.connection,
             on_progress=line.show,
             should_cancel=interrupt,

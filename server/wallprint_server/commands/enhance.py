@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import math
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -14,26 +13,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wallprint_protocol.errors import BadInput, Cancelled, ServerTrouble, WallprintError
-from wallprint_protocol.print_size import FITS, PrintSize, PrintSizeError, Size, parse_print_size
-from wallprint_protocol.request import DEVICES, MEDIA, STRENGTHS, STYLES
+from wallprint_protocol.file_formats import format_of
+from wallprint_protocol.print_plan import Plan
 
-from ..imaging.files_out import check_folder
-from ..imaging.formats import format_of
-from ..models import catalog
+from ..imaging.files_out import check_folder, output_files
 from ..print_job import Outcome, PrintOptions, default_name, make_print
 from ..server_access import ServerAccess
 from ..terminal import Interrupt, ProgressLine, say, sentence, tell
+from .print_options import (
+    add_job_options,
+    add_paper_options,
+    add_size_options,
+    add_where_options,
+    print_options_of,
+)
 
 if TYPE_CHECKING:
     from . import Subparsers
 
-DEFAULT_PRINT = "100cm"
 _EPILOG = """\
 The default print is 100 cm on the long side at 200 ppi, written beside the picture as
-NAME_WxHcm_PPIppi.tif. TIFF holds everything; .png and .jpg are written too.
+NAME_WxHcm_PPIppi.tif. TIFF holds everything; .png, .jpg and .pdf are written too. Panels go into
+files of their own, NAME_r1c1.tif (row 1, column 1) and so on, or become the pages of a .pdf.
+`wallprint plan` takes the same options and says what the print will be.
 
---json prints one line: input, output, width, height (px), ppi, scale, layout (model, dtype, alpha,
-trc), seconds, device, networks (sha256 by name), notes, passport (file), exit_code, error
+--json prints one line: input, output, files, width, height (px), ppi, scale, layout (model, dtype,
+alpha, trc), seconds, device, networks (sha256 by name), notes, passport (file), exit_code, error
 (null or code and message). Several pictures give {"prints": [...], "seconds", "exit_code"}.
 
 Exit codes: 0 done, 2 bad arguments or picture, 3 server trouble, 4 out of memory or disk,
@@ -55,7 +60,8 @@ def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -
     parser.add_argument(
         "-o", dest="output", metavar="PRINT", help="file, or folder for several pictures"
     )
-    add_print_options(parser)
+    add_size_options(parser)
+    add_paper_options(parser)
     add_job_options(parser)
     add_where_options(parser)
     parser.add_argument(
@@ -64,47 +70,6 @@ def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -
     parser.add_argument("--json", action="store_true", help="one summary line on stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress, only errors")
     parser.set_defaults(run=run)
-
-
-def add_print_options(parser: argparse.ArgumentParser, print_size: str = DEFAULT_PRINT) -> None:
-    """`--print` and `--ppi`."""
-    parser.add_argument(
-        "--print",
-        dest="print_size",
-        metavar="SIZE",
-        type=_print_size,
-        default=print_size,
-        help="100x70cm, 100cm (long side), 24x36in, 3000x2000px or A3 (default %(default)s)",
-    )
-    parser.add_argument(
-        "--ppi", metavar="N", type=_number, default=200.0, help="pixels per inch (default 200)"
-    )
-
-
-def add_job_options(parser: argparse.ArgumentParser) -> None:
-    """What decides how the picture is enlarged."""
-    add = parser.add_argument
-    add("--fit", choices=FITS, default="keep", help="keep proportions, crop to fill, or pad")
-    add("--style", choices=STYLES, default="faithful", help="enhanced may invent detail")
-    add("--model", metavar="NAME|PATH", default="", help="another enlarging network")
-    add("--repair", metavar="auto|0..100", type=_amount, help="against JPEG traces and noise")
-    add("--deblur", metavar="auto|0..100", type=_amount, help="against blur")
-    add("--sharpen", choices=MEDIA, default="matte", help="output sharpening for this paper")
-    add("--strength", choices=STRENGTHS, default="standard", help="of the output sharpening")
-    add("--tile", metavar="auto|N", type=_tile, default=0, help="side of a tile, source px")
-    add("--selection", metavar="MASK.png", type=Path, help="enhance only where it is white")
-    add("--feather", metavar="MM", type=_number, help="soft edge of the selection on the print")
-
-
-def add_where_options(parser: argparse.ArgumentParser) -> None:
-    """`--device` and `--server`."""
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
-    parser.add_argument(
-        "--server",
-        metavar="auto|ADDRESS|embedded",
-        default="auto",
-        help="the running server or a new one, another, or one for this run only",
-    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -135,35 +100,10 @@ def run(options: argparse.Namespace) -> int:
     return exit_code
 
 
-def print_options_of(options: argparse.Namespace) -> PrintOptions:
-    """The options of a job, checked as far as that is possible without a picture.
-
-    Raises:
-        BadInput: unknown network, or options that contradict each other.
-    """
-    if options.feather is not None and options.selection is None:
-        raise BadInput("--feather softens a selection; name one with --selection MASK.png.")
-    return PrintOptions(
-        size=options.print_size,
-        ppi=options.ppi,
-        fit=options.fit,
-        style=options.style,
-        model=_model(options.model),
-        repair=options.repair,
-        deblur=options.deblur,
-        sharpen=options.sharpen,
-        strength=options.strength,
-        device=options.device,
-        tile_px=options.tile,
-        selection=options.selection,
-        feather_mm=options.feather or 0.0,
-    )
-
-
 def _make_all(
     options: argparse.Namespace,
     print_options: PrintOptions,
-    output: Callable[[Path, Size], Path],
+    output: Callable[[Path, Plan], Path],
     interrupt: Interrupt,
 ) -> list[Outcome]:
     """One outcome for each picture that was tried."""
@@ -187,7 +127,7 @@ def _make_all(
                         on_progress=line.show,
                         should_cancel=interrupt,
                     )
-                made[Path(outcome.output)] = picture
+                made.update(dict.fromkeys(map(Path, outcome.files), picture))
             except WallprintError as error:
                 if options.debug:
                     traceback.print_exc()
@@ -202,13 +142,15 @@ def _make_all(
 
 
 def _next_output(
-    rule: Callable[[Path, Size], Path], made: dict[Path, Path], picture: Path, size: Size
+    rule: Callable[[Path, Plan], Path], made: dict[Path, Path], picture: Path, plan: Plan
 ) -> Path:
     """Path of a print, if no print of this batch is there."""
-    path = rule(picture, size)
-    if path in made:
+    path = rule(picture, plan)
+    for file in output_files(path, plan.sheets):
+        if file not in made:
+            continue
         raise BadInput(
-            f"{path} is the print of {made[path]} already; give {picture} another name or folder."
+            f"{file} is the print of {made[file]} already; give {picture} another name or folder."
         )
     return path
 
@@ -223,7 +165,7 @@ def _report(outcome: Outcome, options: argparse.Namespace) -> None:
         tell(outcome.sentence())
 
 
-def _output_rule(options: argparse.Namespace) -> Callable[[Path, Size], Path]:
+def _output_rule(options: argparse.Namespace) -> Callable[[Path, Plan], Path]:
     """Where the print of a picture goes.
 
     Raises:
@@ -231,64 +173,19 @@ def _output_rule(options: argparse.Namespace) -> Callable[[Path, Size], Path]:
     """
     if options.output is None:
 
-        def beside(picture: Path, size: Size) -> Path:
-            path = picture.with_name(default_name(picture, size, options.ppi))
-            if path.exists():
-                raise BadInput(f"{path} exists already; name it with -o to replace it.")
+        def beside(picture: Path, plan: Plan) -> Path:
+            path = picture.with_name(default_name(picture, plan.trim.size, plan.ppi))
+            for file in output_files(path, plan.sheets):
+                if file.exists():
+                    raise BadInput(f"{file} exists already; name {path} with -o to replace it.")
             return path
 
         return beside
     output = Path(options.output)
     if output.is_dir():
-        return lambda picture, size: output / default_name(picture, size, options.ppi)
+        return lambda picture, plan: output / default_name(picture, plan.trim.size, plan.ppi)
     if len(options.pictures) > 1 or options.output.endswith("/"):
         raise BadInput(f"The output folder {output} does not exist; create it first.")
     format_of(output)  # before anything else is looked at
     check_folder(output)
-    return lambda picture, size: output
-
-
-def _model(name: str) -> str:
-    """Name of a network; a file is added to the user's networks first."""
-    if not name:
-        return ""
-    if Path(name).suffix or "/" in name:
-        from ..models import user_import  # slow to import, and rarely needed
-
-        return user_import.add(Path(name))
-    return catalog.get(name).name
-
-
-def _print_size(text: str) -> PrintSize:
-    try:
-        return parse_print_size(text)
-    except PrintSizeError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _number(text: str) -> float:
-    try:
-        value = float(text.replace(",", "."))
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
-    return value
-
-
-def _amount(text: str) -> int | None:
-    """`auto` or 0..100."""
-    if text == "auto":
-        return None
-    if text.isdecimal() and int(text) <= 100:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor a whole number 0..100")
-
-
-def _tile(text: str) -> int:
-    """`auto` (0) or 64..4096."""
-    if text == "auto":
-        return 0
-    if text.isdecimal() and 64 <= int(text) <= 4096:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor 64..4096")
+    return lambda picture, plan: output

@@ -18,10 +18,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from wallprint_protocol.file_formats import BIGTIFF_FROM_BYTES, JPEG, PNG, TIFF, Format
+from wallprint_protocol.panels import Sheet
 from wallprint_protocol.pixels import PixelLayout
 
 from ..raster import Raster
-from .formats import JPEG, PNG, TIFF, Format
+from .marks import Paper
 from .metadata import (
     RESOLUTION_UNIT,
     X_RESOLUTION,
@@ -39,8 +43,6 @@ JPEG_QUALITY = 95
 # Level 2 takes a quarter of level 6's time on noisy 16-bit pictures, for 1 % more bytes.
 _DEFLATE_LEVEL = 2
 _PNG_LEVEL = 3
-# Raw bytes from which on compression is not trusted to stay below TIFF's 4 GiB.
-BIGTIFF_FROM_BYTES = 4_000_000_000
 _SEGMENT_BYTES = 65_533  # a JPEG segment's content
 _MAKER_NOTE = 37500
 _PNG_START = 33  # signature and IHDR
@@ -60,6 +62,7 @@ def encode(
     form: Format,
     path: Path,
     *,
+    sheet: Sheet,
     ppi_milli: int,
     metadata: Metadata,
     watch: Watch,
@@ -67,12 +70,13 @@ def encode(
     """Write the picture file; returns what its metadata could not keep, one sentence each.
 
     Args:
-        raster: the pixels.
-        layout: of the pixels; a combination that `formats.check_output` lets through.
+        raster: the pixels of the whole print.
+        layout: of the pixels; a combination that `file_formats.check_output` lets through.
         form: of the file.
         path: of the file, which is overwritten.
+        sheet: the part of the print that is written, with the paper around it.
         ppi_milli: thousandths of a ppi.
-        metadata: already true of the print (`Metadata.for_print`).
+        metadata: already true of the file (`Metadata.for_print`).
         watch: called with (image, progress) about a hundred times; may kill the image.
 
     Raises:
@@ -87,6 +91,11 @@ def encode(
         layout.channels,
         _VIPS_FORMAT[layout.dtype],
     )
+    if sheet.rect.size != raster.size:
+        part = sheet.rect
+        image = image.crop(part.x, part.y, part.width, part.height)
+    if sheet.margin_px:
+        image = _on_paper(image, Paper(sheet, layout, ppi_milli), layout)
     interpretation = _INTERPRETATION[layout.model.removesuffix("A"), layout.dtype]
     px_per_mm = ppi_milli / 25_400
     image = image.copy(interpretation=interpretation, xres=px_per_mm, yres=px_per_mm)
@@ -95,8 +104,10 @@ def encode(
 
     def forget_and_watch(watched: Any, progress: Any) -> None:
         # Pages that are encoded leave this process's memory; they stay in the file.
-        done = progress.npels * layout.bytes_per_pixel // mmap.PAGESIZE * mmap.PAGESIZE
-        if done:
+        rows = sheet.rect.y + progress.npels // sheet.size.width - sheet.margin_px
+        row_bytes = raster.size.width * layout.bytes_per_pixel
+        done = rows * row_bytes // mmap.PAGESIZE * mmap.PAGESIZE
+        if done > 0:
             pixels.madvise(mmap.MADV_DONTNEED, 0, min(done, raster.nbytes))
         watch(watched, progress)
 
@@ -113,12 +124,27 @@ def encode(
         with _Inserting(path, _JPEG_START, block) as target:
             image.jpegsave_target(target.target, Q=JPEG_QUALITY, subsample_mode="off", keep="none")
         return notes
-    _save_tiff(image, layout, path, raster.nbytes, metadata)
+    raw_bytes = sheet.size.pixels * layout.bytes_per_pixel
+    _save_tiff(image, layout, path, raw_bytes, metadata)
     return []
 
 
+def _on_paper(image: Any, paper: Paper, layout: PixelLayout) -> Any:
+    """A panel with the strips of paper around it."""
+
+    def strip(samples: np.ndarray) -> Any:
+        height, width, channels = samples.shape
+        sample_format = _VIPS_FORMAT[layout.dtype]
+        return vips().Image.new_from_memory(
+            samples.tobytes(), width, height, channels, sample_format
+        )
+
+    middle = strip(paper.left).join(image, "horizontal").join(strip(paper.right), "horizontal")
+    return strip(paper.above).join(middle, "vertical").join(strip(paper.below), "vertical")
+
+
 def _as_format_holds(image: Any, layout: PixelLayout, form: Format) -> Any:
-    """Samples and alpha as the format has them; see `formats.conversion_notes`."""
+    """Samples and alpha as the format has them; see `file_formats.conversion_notes`."""
     full = {"u8": 255.0, "u16": 65535.0, "f32": 1.0}[layout.dtype]
     if form is TIFF:
         return image

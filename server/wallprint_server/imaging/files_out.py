@@ -1,9 +1,10 @@
-"""Picture files out: a print arrives as strips and becomes a TIFF, PNG or JPEG, all or nothing.
+"""Picture files out: a print arrives as strips and becomes a TIFF, PNG, JPEG or PDF.
 
-Strips go into an unlinked raw file whose room (and the encoded file's) is reserved up front, so
-that a full disk shows before the work begins. Only when every pixel is there does libvips encode
-it, row by row, into a temporary file that then takes the output's place. Memory does not grow with
-the picture. Knows nothing of how the pixels came about.
+All or nothing; a print in panels becomes a file for each, or a PDF with a page for each. Strips go
+into an unlinked raw file whose room (and the encoded files') is reserved up front, so that a full
+disk shows before the work begins. Only when every pixel is there are they encoded, row by row, into
+temporary files that then take the outputs' places. Memory does not grow with the picture. Knows
+nothing of how the pixels came about.
 """
 
 from __future__ import annotations
@@ -14,20 +15,22 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from wallprint_protocol.errors import BadInput, Cancelled, OutOfResources, WallprintError
+from wallprint_protocol.file_formats import PDF, check_output, conversion_notes, format_of
+from wallprint_protocol.panels import Panels, Sheet, cut_sheets
 from wallprint_protocol.passport import Passport
 from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_size import Rect, Size
 
 from ..raster import Raster
 from .encode import encode
-from .formats import check_output, conversion_notes
 from .metadata import Metadata
+from .pdf import encode_pdf, page_count
 from .vips import vips
 from .xmp import XmpError, with_passport
 
@@ -35,15 +38,16 @@ from .xmp import XmpError, with_passport
 # deflate adds to pixels that it cannot compress (5 bytes in 16 KiB).
 _ENCODED_EXTRA = 1.01
 _HEADER_BYTES = 8 << 20
+_MORE_HEADER_BYTES = 1 << 20  # of each further panel
 _HASH_BYTES = 8 << 20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class PrintFile:
-    """One print on its way to a file; a context manager that leaves nothing behind on failure.
+    """One print on its way to its files; a context manager that leaves nothing behind on failure.
 
     Attributes:
-        path: of the output, symbolic links resolved.
+        files: those of the print, symbolic links resolved.
         notes: what the format could not keep.
 
     Args:
@@ -52,6 +56,7 @@ class PrintFile:
         layout: of the strips.
         ppi_milli: thousandths of a ppi.
         metadata: of the source.
+        sheets: the papers that it is printed on; by default one, with the whole print.
 
     Raises:
         BadInput: the format cannot hold the print, or the folder cannot be written.
@@ -66,20 +71,30 @@ class PrintFile:
         *,
         ppi_milli: int,
         metadata: Metadata,
+        sheets: Sequence[Sheet] = (),
     ) -> None:
-        self.path = Path(os.path.realpath(path))
-        self._form = check_output(self.path, size, layout)
-        check_folder(self.path)
+        whole = Rect(0, 0, size.width, size.height)
+        self._sheets = tuple(sheets) or cut_sheets(size, whole, Panels(), ppi_milli)
+        papers = [sheet.size for sheet in self._sheets]
+        self._form = check_output(Path(path), size, layout, papers)
+        self.files = tuple(
+            Path(os.path.realpath(name)) for name in output_files(Path(path), self._sheets)
+        )
+        for file in self.files:
+            check_folder(file)
+        self._folder = self.files[0].parent
         self._layout, self._ppi_milli = layout, ppi_milli
         self._metadata = metadata.for_print(size, ppi_milli)
         self.notes = conversion_notes(self._form, layout)
         self._pixels_written = 0
         nbytes = size.pixels * layout.bytes_per_pixel
-        fd, name = tempfile.mkstemp(prefix=".wallprint-", suffix=".raw", dir=self.path.parent)
+        encoded = sum(paper.pixels for paper in papers) * layout.bytes_per_pixel
+        fd, name = tempfile.mkstemp(prefix=".wallprint-", suffix=".raw", dir=self._folder)
         os.unlink(name)
         self._raster = Raster(fd, size, layout.bytes_per_pixel)
         try:
-            _reserve(fd, nbytes + int(nbytes * _ENCODED_EXTRA) + _HEADER_BYTES, self.path.parent)
+            headers = _HEADER_BYTES + (len(papers) - 1) * _MORE_HEADER_BYTES
+            _reserve(fd, nbytes + int(encoded * _ENCODED_EXTRA) + headers, self._folder)
         except BaseException:
             self.close()
             raise
@@ -119,14 +134,14 @@ class PrintFile:
         on_progress: Callable[[float], None] | None = None,
         should_cancel: Callable[[], bool] | None = None,
     ) -> None:
-        """Encode and put the file in its place.
+        """Encode and put the files in their places: all of them, or none.
 
         Args:
             on_progress: gets the fraction that is encoded, 0..1.
-            should_cancel: looked at about a hundred times.
+            should_cancel: looked at about a hundred times for each file.
 
         Raises:
-            Cancelled, OutOfResources: an existing output is untouched.
+            Cancelled, OutOfResources: existing outputs are untouched.
             WallprintError: what was written does not read back as it should.
         """
         size = self._raster.size
@@ -136,70 +151,105 @@ class PrintFile:
             )
         # Free the room that was held for the encoded file.
         os.ftruncate(self._raster.fd, self._raster.nbytes)
-        fd, name = tempfile.mkstemp(
-            prefix=".wallprint-", suffix=self.path.suffix.lower(), dir=self.path.parent
-        )
-        temporary = Path(name)
+        one_file = len(self.files) == 1
+        parts = [self._sheets] if one_file else [(sheet,) for sheet in self._sheets]
+        made: list[tuple[Path, Path]] = []  # temporary file, its place
         try:
-            try:
-                self._encode(temporary, on_progress, should_cancel)
-                self._check(temporary)
-                os.fchmod(fd, _mode_for(self.path))
-                os.fsync(fd)
-                temporary.replace(self.path)
-            except OSError as error:
-                if error.errno in _NO_ROOM:
-                    raise _no_room(self.path.parent, self._raster.nbytes) from error
-                raise BadInput(f"{self.path} cannot be written ({error.strerror}).") from error
-            _sync_folder(self.path.parent)
+            for number, (path, sheets) in enumerate(zip(self.files, parts, strict=True)):
+
+                def tell(fraction: float, before: int = number) -> None:
+                    if should_cancel is not None and should_cancel():
+                        raise Cancelled("Cancelled; the output was not written.")
+                    if on_progress is not None:
+                        on_progress((before + fraction) / len(parts))
+
+                fd, name = tempfile.mkstemp(
+                    prefix=".wallprint-", suffix=path.suffix.lower(), dir=self._folder
+                )
+                made.append((Path(name), path))
+                try:
+                    self._encode(Path(name), path, sheets, tell)
+                    self._check(Path(name), path, sheets)
+                    os.fchmod(fd, _mode_for(path))
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+            _replace_all(made)
+            _sync_folder(self._folder)
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                raise _no_room(self._folder, self._raster.nbytes) from error
+            where = made[-1][1] if made else self._folder
+            raise BadInput(f"{where} cannot be written ({error.strerror}).") from error
         finally:
-            os.close(fd)
-            temporary.unlink(missing_ok=True)  # gone already when all went well
+            for temporary, _ in made:
+                temporary.unlink(missing_ok=True)  # gone already when all went well
             self.close()
 
     def _encode(
-        self,
-        temporary: Path,
-        on_progress: Callable[[float], None] | None,
-        should_cancel: Callable[[], bool] | None,
+        self, temporary: Path, path: Path, sheets: Sequence[Sheet], tell: Callable[[float], None]
     ) -> None:
-        cancelled = False
+        """Write one file; `tell` raises Cancelled when it is to end."""
+        if self._form is PDF:
+            notes = encode_pdf(
+                self._raster,
+                self._layout,
+                sheets,
+                temporary,
+                ppi_milli=self._ppi_milli,
+                metadata=self._metadata,
+                on_progress=tell,
+            )
+            self._add_notes(notes)
+            return
+        cancelled: list[Cancelled] = []
 
         def watch(image: Any, progress: Any) -> None:
-            nonlocal cancelled
-            if on_progress is not None:
-                on_progress(progress.percent / 100)
-            if should_cancel is not None and should_cancel():
-                cancelled = True
+            """Called by libvips, through which no exception can pass."""
+            try:
+                tell(progress.percent / 100)
+            except Cancelled as error:
+                cancelled.append(error)
                 image.set_kill(True)
 
+        sheet = sheets[0]
         try:
-            self.notes += encode(
+            notes = encode(
                 self._raster,
                 self._layout,
                 self._form,
                 temporary,
+                sheet=sheet,
                 ppi_milli=self._ppi_milli,
-                metadata=self._metadata,
+                metadata=self._metadata.for_print(sheet.size, self._ppi_milli),
                 watch=watch,
             )
         except vips().Error as error:
             if cancelled:
-                raise Cancelled("Cancelled; the output was not written.") from None
+                raise cancelled[0] from None
             # libvips does not keep the reason: ask the disk.
             with temporary.open("ab") as file:
                 here = os.fstat(file.fileno()).st_size
-                _reserve(file.fileno(), here + (1 << 20), self.path.parent)
-            raise WallprintError(f"{self.path.name} could not be encoded: {error}") from error
+                _reserve(file.fileno(), here + (1 << 20), self._folder)
+            raise WallprintError(f"{path.name} could not be encoded: {error}") from error
+        self._add_notes(notes)
 
-    def _check(self, temporary: Path) -> None:
+    def _add_notes(self, notes: list[str]) -> None:
+        """What every panel says is said once."""
+        self.notes += [note for note in notes if note not in self.notes]
+
+    def _check(self, temporary: Path, path: Path, sheets: Sequence[Sheet]) -> None:
         """Reopen what was written and compare the size (a promise to the user, print.md 4.1)."""
-        written = vips().Image.new_from_file(str(temporary), access="sequential")
-        found = Size(written.width, written.height)
-        if found != self._raster.size:
+        if self._form is PDF:
+            found, wanted = f"{page_count(temporary)} pages", f"{len(sheets)} pages"
+        else:
+            written = vips().Image.new_from_file(str(temporary), access="sequential")
+            size = sheets[0].size
+            found = f"{written.width}x{written.height} px"
+            wanted = f"{size.width}x{size.height} px"
+        if found != wanted:
             raise WallprintError(
-                f"{self.path.name} came out as {found.width}x{found.height} px instead of "
-                f"{self._raster.size.width}x{self._raster.size.height}; nothing was written."
+                f"{path.name} came out as {found} instead of {wanted}; nothing was written."
             )
 
     def close(self) -> None:
@@ -235,6 +285,48 @@ def text_file(path: Path, text: str) -> Iterator[None]:
         raise BadInput(f"{path} cannot be written ({error.strerror}).") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def output_files(path: Path, sheets: Sequence[Sheet]) -> list[Path]:
+    """The files of a print: itself, or NAME_r1c1 and so on for each panel.
+
+    Raises:
+        BadInput: the ending is none of ours.
+    """
+    if len(sheets) <= 1 or format_of(path).pages:
+        return [path]
+    return [
+        path.with_name(f"{path.stem}_r{sheet.row}c{sheet.column}{path.suffix}") for sheet in sheets
+    ]
+
+
+def _replace_all(made: Sequence[tuple[Path, Path]]) -> None:
+    """Put temporary files in their places: all of them, or after an error everything is as before.
+
+    Raises:
+        OSError: a place cannot be taken.
+    """
+    if len(made) == 1:  # atomic by itself
+        made[0][0].replace(made[0][1])
+        return
+    done: list[tuple[Path, Path | None]] = []  # place, where the file that was there is kept
+    try:
+        for temporary, path in made:
+            kept = temporary.with_name(f"{temporary.name}.old") if path.exists() else None
+            done.append((path, kept))
+            if kept is not None:
+                path.replace(kept)
+            temporary.replace(path)
+    except BaseException:
+        for path, kept in reversed(done):
+            if kept is None:
+                path.unlink(missing_ok=True)
+            elif kept.exists():
+                kept.replace(path)
+        raise
+    for _, kept in done:
+        if kept is not None:
+            kept.unlink()
 
 
 def check_folder(path: Path) -> None:
