@@ -179,8 +179,8 @@ class _Finder:
         """Launch, or have systemd launch, and wait for a connection file that works."""
         process: subprocess.Popen[bytes] | None = None
         deadline = time.monotonic() + START_TIMEOUT_S
-        woken = endpoint.knock(self._directory)
-        launch_s = time.monotonic() + (_WAKING_S if woken else 0.0)
+        launch_s = 0.0
+        waking_until_s = time.monotonic() + _WAKING_S
         stale_boot = self._failed_boot
         problem: LinkError | None = None
         while time.monotonic() < deadline:
@@ -193,10 +193,13 @@ class _Finder:
                 )
             # Exit code 0 means that another server held the lock: one whose file comes presently,
             # or one that was just ending, and then nobody would come.
-            if (process is None or process.returncode == 0) and time.monotonic() >= launch_s:
+            now_s = time.monotonic()
+            if (process is None or process.returncode == 0) and now_s >= launch_s:
+                launch_s = now_s + _LAUNCH_EVERY_S
+                if now_s < waking_until_s and endpoint.knock(self._directory):
+                    continue
                 argv = launcher or endpoint.find_launcher(self._directory)
                 process = endpoint.launch(argv, self._directory, secrets.token_hex(8))
-                launch_s = time.monotonic() + _LAUNCH_EVERY_S
             info = endpoint.read_connection(self._directory)
             if info is not None and info.boot != stale_boot:
                 try:
