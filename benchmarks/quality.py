@@ -112,7 +112,7 @@ def deblurring(data: Path, engine: Engine) -> Iterator[Chapter]:
     before = {p.name: score(p.blurred, p.sharp, BORDER_PX) for p in pairs}
     rows: list[dict[str, object]] = []
 
-    def add(label: str, results: dict[str, np.ndarray], parameters: str = "") -> None:
+    def add(label: str, results: dict[str, np.ndarray], parameters: str | None = None) -> None:
         rows.append({"method": label, **gains(pairs, before, results), "parameters": parameters})
         print("  ".join(map(str, rows[-1].values())), flush=True)
         for name, picture in results.items():
@@ -130,18 +130,19 @@ def deblurring(data: Path, engine: Engine) -> Iterator[Chapter]:
         add(label, results, ", ".join(f"{k} {v:g}" for k, v in parameters.items()))
     for pair in pairs:
         exhibits[pair.name].versions[TRUTH] = pair.sharp
+    made = [pair.sharp for pair in pairs if pair.path is not None]
     yield Chapter(
         "Deblurring",
-        "A real pair (GoPro) and 20 synthetic shakes, gains over doing nothing; moved: at the best "
-        "whole shift. Wiener and Richardson-Lucy are told a kernel: the true one, a line of the "
-        "true length, angle and place, or a line read from the picture. Parameters: the best on "
-        "the odd-numbered pairs.",
+        f"{len(pairs) - len(made)} real and {len(made)} synthetic shakes, gains over doing "
+        "nothing; moved: at the best whole shift. Wiener and Richardson-Lucy are told a kernel: "
+        "the true one, a line of the true length, angle and place, or a line read from the "
+        "picture. Parameters: the best on the odd-numbered pairs.",
         rows,
         list(exhibits.values()),
         next(iter(networks), "unsharp mask"),
         DEBLUR_SPOTS,
     )
-    yield sharp_pictures([p.sharp for p in pairs if p.path is not None], networks)
+    yield sharp_pictures(made, networks)
 
 
 def deblurring_networks(engine: Engine) -> dict[str, Deblur]:
