@@ -7,6 +7,7 @@ names and no pixels, and exists only while there is something to remember.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from pathlib import Path
@@ -87,3 +88,5 @@ class CrashLedger:
                 self._path.unlink(missing_ok=True)
         except OSError as error:
             log.warning("the crash ledger cannot be written: %s", error.strerror)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)

@@ -41,7 +41,7 @@ __all__ = [
 
 START_TIMEOUT_S = 20.0
 _POLL_S = 0.02
-_LAUNCH_EVERY_S = 0.5
+_LAUNCH_EVERY_S = 1.0
 _WAKING_S = 5.0
 _REFUSED_FOR_S = 3.0
 Where = Union[str, Path]  # noqa: UP007 (Python 3.9 evaluates it)
