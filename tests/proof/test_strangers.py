@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 import psutil
@@ -16,14 +15,12 @@ from wallprint_server.transport import Transport
 from wallprint_testing.interference import picture_of
 from wallprint_testing.proxy import DOWN, UP, Proxy
 from wallprint_testing.servers import Picture, wait_until
-from wallprint_testing.strangers import flood, say_hello_as, send_web_request, web_requests
+from wallprint_testing.strangers import flood, send_web_request, web_requests
 from wallprint_testing.watching import usage, wait_for_rest
 
 FLOOD_MIB, IDLE = 600, 200
 GROWTH_MIB, CLIENT_S = 8.0, 3.0
-NOBODY = 65534
 BODY = b"\x0d\0EVIL-MESSAGE"  # a frame of ZMTP 1.0: its length, its flags, twelve bytes
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="another user id needs root")
 
 
 @pytest.mark.parametrize("tcp", [False, True], ids=["ipc", "tcp"])
@@ -85,32 +82,6 @@ def test_web_page_does_not_disturb_a_server_at_work(start_server):
                 picture.enhance(connection)
                 assert picture.result == picture.expected()
         assert connection.status()["clients"] == 1
-
-
-@needs_root
-def test_other_user_does_not_reach_the_socket(server):
-    """The directory keeps him out, although he knows the gate."""
-    info = server.info()
-    answer = say_hello_as(NOBODY, info.endpoints[0], info.gate)
-    assert "Permission denied" in answer
-    assert say_hello_as(0, info.endpoints[0], info.gate) == "challenge"  # the script does work
-
-
-@needs_root
-def test_other_user_is_refused_behind_an_open_door_too(server):
-    """Should directory and socket stand open by mistake, the system's word on him counts."""
-    info = server.info()
-    socket_file = server.state_dir / "s.sock"
-    server.state_dir.chmod(0o755)
-    socket_file.chmod(0o777)
-    try:
-        answer = say_hello_as(NOBODY, info.endpoints[0], info.gate)
-    finally:
-        server.state_dir.chmod(0o700)
-        socket_file.chmod(0o600)
-    assert answer.partition(" ")[0] in ("GateRefused", "LinkClosed")
-    assert "Permission" not in answer
-    assert server.status()["clients"] == 1
 
 
 @pytest.mark.parametrize("who", ["client", "impostor"])

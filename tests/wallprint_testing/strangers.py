@@ -1,11 +1,9 @@
-"""What strangers try on the server's address: floods, web pages, other users, wrong keys."""
+"""What strangers try on the server's address: floods and web pages."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -149,33 +147,3 @@ def send_web_request(address: str, request: bytes, linger_s: float = 0.02) -> No
         link.settimeout(linger_s)
         while link.recv(4096):
             pass
-
-
-# Everything is imported while still root; the rest happens as another user.
-_AS_OTHER_USER = """
-import os, sys
-from wallprint_protocol.dealer import USER
-from wallprint_protocol.dealer_zmtp import ZmtpDealer
-from wallprint_protocol import messages, wire
-endpoint, gate, uid = sys.argv[1], sys.argv[2].encode(), int(sys.argv[3])
-os.setgroups([]); os.setresgid(uid, uid, uid); os.setresuid(uid, uid, uid)
-dealer = ZmtpDealer()
-try:
-    dealer.connect(endpoint, user=USER, password=gate, timeout_s=2.0)
-    dealer.send(wire.encode(messages.Hello(1, (1,), 0, bytes(32), {}, (), 1 << 20)), timeout_s=2.0)
-    print(wire.decode(dealer.receive(timeout_s=2.0), messages.FROM_SERVER).t)
-except Exception as error:
-    print(type(error).__name__, error)
-"""
-
-
-def say_hello_as(uid: int, endpoint: str, gate: bytes) -> str:
-    """What another user of this computer, who even knows the gate, is told."""
-    run = subprocess.run(
-        [sys.executable, "-c", _AS_OTHER_USER, endpoint, gate.decode(), str(uid)],
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    assert run.returncode == 0, run.stderr
-    return run.stdout.strip()
