@@ -160,4 +160,6 @@ class WorkerLink:
             # A driver may take seconds to let go of a process; the I/O loop does not wait for it.
             threading.Thread(target=process.wait, name="worker-reaper").start()
             return "was killed"
+        if code == -signal.SIGKILL:
+            return "was killed (SIGKILL), as the system does when memory runs out"
         return f"ended by {signal.Signals(-code).name}" if code < 0 else f"left with code {code}"

@@ -20,6 +20,7 @@ from wallprint_protocol.errors import BadInput, LinkClosed, ServerTrouble, Wallp
 from wallprint_protocol.job_run import MAX_FRUITLESS
 from wallprint_protocol.print_size import Rect
 from wallprint_server.ledger import CrashLedger
+from wallprint_server.peers import _process_ended
 from wallprint_testing.servers import LAUNCHER, Picture, wait_until
 
 
@@ -292,6 +293,23 @@ def test_job_that_ends_the_worker_twice_is_poison(server):
         assert again.result == again.expected()
 
 
+def test_worker_that_the_system_kills_for_memory_is_told_as_such(server):
+    """The kernel's OOM killer says nothing to anybody; the user should look at the memory."""
+    killed = []
+
+    def on_progress(progress):
+        if progress.phase == "run":
+            worker = server.worker()
+            if worker.pid not in killed:
+                killed.append(worker.pid)
+                worker.kill()
+
+    with server.connect() as connection, pytest.raises(ServerTrouble, match="memory") as caught:
+        Picture(40, 4000, model="slow").enhance(connection, on_progress=on_progress)
+    assert caught.value.code == "E_POISON"
+    assert len(killed) == 2
+
+
 def test_endless_kernel_ends_that_job_only(start_server):
     server = start_server(stuck_s=0.8)
     good = Picture(30, 30)
@@ -502,3 +520,36 @@ def test_ledger_leaves_no_file_when_there_is_nothing_to_remember(tmp_path):
     for number in range(500):
         ledger.crashed(number.to_bytes(16, "big"))
     assert len((tmp_path / "crashes").read_text().splitlines()) == 200
+
+
+def test_jobs_that_end_well_or_are_cancelled_leave_nothing_in_the_ledger(server):
+    """Or a server that is killed much later would count as their second crash."""
+    path = server.state_dir / "crashes"
+    with server.connect() as connection:
+        slow = Picture(40, 200, model="slow")
+        j, _ = open_raw(connection, slow)
+        send_and_commit(connection, slow, j)
+        wait_until(path.exists)
+        assert path.read_text() == f"{j.hex()} running\n"
+        cancel = messages.JobCancel(connection.next_id(), j)
+        connection.request(cancel, messages.JobCancelled)
+        assert not path.exists()
+        with pytest.raises(ServerTrouble, match="a secret bug"):
+            Picture(9, 9, model="bug").enhance(connection)
+        assert not path.exists()
+        Picture(9, 9).enhance(connection)
+        assert not path.exists()
+
+
+def test_process_that_has_ended_is_told_from_one_that_has_not():
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        assert not _process_ended(os.getpid())
+        assert not _process_ended(child.pid)
+        child.kill()
+        wait_until(lambda: _process_ended(child.pid))  # a zombie: nobody has waited for it
+    finally:
+        child.wait()
+    assert _process_ended(child.pid)
+    for nonsense in (None, 0, -1, True, 1 << 40, "1", 1.0):
+        assert not _process_ended(nonsense)
