@@ -13,6 +13,8 @@ import json
 import os
 import sys
 import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
@@ -32,7 +34,7 @@ from wallprint_testing.watching import (
     wait_for_rest,
 )
 
-MESSAGES, FUZZ_MEMORY_MIB = 100_000, 32.0
+MESSAGES, FUZZERS, SEEDS_EACH, FUZZ_MEMORY_MIB = 100_000, 4, 10_000, 32.0
 KILLS_EACH, KNOWS_WITHIN_S = 30, 2.0
 INTERFERENCES = (("drop", 30, 100), ("drop", 900, 30), ("flip", 30, 300), ("flip", 900, 50))
 FLOOD_MIB, IDLE, FLOOD_MEMORY_MIB, CLIENT_S = 600, 200, 8.0, 3.0
@@ -51,8 +53,11 @@ def run_fuzz(problems: list[str]) -> dict:
     with private_server() as server:
         serve_one(server)
         before, worker = usage(server.process.pid), server.status()["worker_pid"]
-        with PeakMemory(server.process.pid) as memory:
-            tally = fuzz(server.info(), MESSAGES)
+        # Several at once: what one connection does falls between the messages of others.
+        with PeakMemory(server.process.pid) as memory, ProcessPoolExecutor(FUZZERS) as pool:
+            share = [server.info()] * FUZZERS, [MESSAGES // FUZZERS] * FUZZERS
+            seeds = range(1, FUZZERS * SEEDS_EACH, SEEDS_EACH)
+            tallies = list(pool.map(fuzz, *share, seeds))
         status = wait_for_rest(server)
         after = usage(server.process.pid)
         checks = {
@@ -64,12 +69,12 @@ def run_fuzz(problems: list[str]) -> dict:
         }
     problems += [f"fuzz: {name}" for name, good in checks.items() if not good]
     return {
-        "messages": tally.messages,
-        "heeded": tally.heeded,
-        "sessions": tally.sessions,
+        "messages": sum(t.messages for t in tallies),
+        "heeded": sum(t.heeded for t in tallies),
+        "sessions": sum(t.sessions for t in tallies),
         "memory_growth_mib": round(memory.growth, 1),
         "descriptors": [before.descriptors, after.descriptors],
-        "answers": dict(tally.answers.most_common()),
+        "answers": dict(sum((t.answers for t in tallies), Counter()).most_common()),
     }
 
 
