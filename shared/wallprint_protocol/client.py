@@ -126,6 +126,8 @@ def connect(
     """
     text = str(where)
     is_address = "://" in text
+    if is_address:
+        endpoint.check_local(text)
     directory = endpoint.state_dir() if is_address or text == "auto" else Path(where)
     directory = directory.absolute()
     finder = _Finder(directory, text if is_address else "", editor, editor_version)

@@ -17,7 +17,7 @@ from typing import Any, Optional, TypeVar
 
 from . import PROTOCOL_MAJOR, PROTOCOL_MINOR, __version__, messages, wire
 from .dealer import USER, Dealer, open_dealer
-from .endpoint import ConnectionInfo
+from .endpoint import ConnectionInfo, check_local
 from .errors import (
     LinkClosed,
     LinkProtocol,
@@ -295,6 +295,7 @@ def _open(info: ConnectionInfo) -> Dealer:
     """A socket connected to the first endpoint that answers."""
     problem: Exception = LinkClosed("the connection file names no endpoint")
     for endpoint in info.endpoints:
+        check_local(endpoint)
         dealer = open_dealer()
         try:
             dealer.connect(endpoint, user=USER, password=info.gate, timeout_s=CONNECT_TIMEOUT_S)

@@ -41,6 +41,7 @@ SPAWN_LOG = file_name("spawn.log")
 SERVER_LOG = file_name("server.log")
 LAUNCHER_FILE = "launcher.json"
 _KNOCK_TIMEOUT_S = 1.0
+_LOCAL = ("ipc://", "tcp://127.0.0.1:", "tcp://localhost:", "tcp://[::1]:")
 _DROPPED = (
     "PYTHON", "LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_", "QT_", "GI_", "GTK_", "GIO_",
     "APPDIR", "APPIMAGE",
@@ -173,6 +174,19 @@ def check_private(path: Path) -> None:
         raise LinkRefused(
             f"{path} is open to other users (mode {stat.S_IMODE(status.st_mode):o}); "
             f"run: chmod go-rwx {shlex.quote(str(path))}"
+        )
+
+
+def check_local(address: str) -> None:
+    """Refuse an address that is not on this computer, wherever it was read.
+
+    Raises:
+        LinkRefused: it is not; PLAIN and unencrypted pixels must not leave the computer.
+    """
+    if not address.startswith(_LOCAL):
+        raise LinkRefused(
+            f"{address} is not on this computer. Servers on other computers are not offered in "
+            "this version; leave the address out to use your own."
         )
 
 

@@ -405,6 +405,21 @@ def test_symbolic_link_in_place_of_the_folder_is_refused(state_dir):
     link.unlink()
 
 
+@pytest.mark.parametrize(
+    "address", ["tcp://192.0.2.7:5555", "tcp://print.example:5555", "tcp://127.0.0.1.example:1"]
+)
+def test_no_pixel_goes_to_another_computer(state_dir, monkeypatch, address):
+    """Neither by an address that the user gives nor by one in the connection file."""
+    monkeypatch.setattr(client.endpoint, "launch", None)  # nor is anything started
+    with pytest.raises(client.LinkRefused, match="not offered in this version"):
+        client.connect(address)
+    info = endpoint.ConnectionInfo.new((address,), start_id="", version="0", log="")
+    endpoint.write_connection(state_dir, info)
+    with pytest.raises(client.LinkRefused, match="not offered in this version"):
+        client.connect(state_dir)
+    (state_dir / "server.json").unlink()
+
+
 # -- sleep -----------------------------------------------------------------------------------------
 
 
