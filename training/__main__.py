@@ -101,7 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tiles=len(tiles.pixels),
         torch=torch.__version__,
     )
-    return finish(run.averaged(), kind.recipe, facts, options)
+    net = run.averaged()
+    if isinstance(kind.recipe, SpanRecipe):
+        kind.recipe.keep_some(net, options.keep)
+    return finish(net, kind.recipe, facts, options)
 
 
 def finish(net: nn.Module, recipe: AnyRecipe, facts: result.Facts, options: Any) -> int:
@@ -214,6 +217,9 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--limit", type=int, help="use only so many tiles")
         if name == "span-robust":
             one.add_argument("--scale", type=int, choices=(2, 4), default=4)
+            one.add_argument(
+                "--keep", type=float, default=0.0, help="share of the published weights, 0..1"
+            )
         if name == "mssnet":
             one.add_argument("--variant", choices=tuple(SIZES), default="light")
             one.add_argument("--sizes", type=_sizes, help="width,scale,vscale instead")

@@ -72,7 +72,8 @@ def test_a_small_device_memory_still_finishes(cuda: Engine) -> None:
     good, _ = run_pipeline(_photo(), RGB8, Size(1680, 1200), engine=cuda)
     cuda.release()
     total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction(400e6 / total)
+    # The whole picture at once takes more, a quarter of it less.
+    torch.cuda.set_per_process_memory_fraction(150e6 / total)
     try:
         result, report = run_pipeline(_photo(), RGB8, Size(1680, 1200), engine=cuda)
     finally:

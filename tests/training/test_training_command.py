@@ -63,6 +63,10 @@ def test_span(pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert tensors.keys() == start.keys()
     moved = max(float((tensors[key] - start[key]).abs().max()) for key in start)
     assert 0 < moved < 1e-2
+    assert command.main([*line, "--keep", "1"]) == command.FINISHED  # trained, but not kept
+    tensors = result.read_weights([tmp_path / "span-robust-x4.safetensors"])
+    for key, value in start.items():
+        assert torch.equal(tensors[key], value.half().float())
 
 
 def test_begins_with_earlier_weights(pack: Path, tmp_path: Path) -> None:

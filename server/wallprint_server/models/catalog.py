@@ -209,8 +209,8 @@ SPECS: tuple[NetworkSpec, ...] = (
         # values to +-20, 3 % of the pixels noise. At 0.8 there is none of it, for 0.06 dB on Set5.
         contrast=0.8,
     ),
-    _robust_span(4, "e4bd5d5dfede9b28791996bda995f16d6f0f67d16cd0bf30a2eb3c82bc621aa8"),
-    _robust_span(2, "953711f12d9568729ccecd9dd944a5337c4310f8661306ef90a4ba6a05eadec8"),
+    _robust_span(4, "4f666a4c144aeda63ea83b24e3306f046b2a6b7da7044437a802c905fe8668f2"),
+    _robust_span(2, "b4832cbbd84e763766601271b2ea4b85c677f511b3ff757ce6b7487f04d96fbd"),
     NetworkSpec(
         name="realesrgan-x4plus",
         title="Enhanced x4, invents detail (Real-ESRGAN x4plus)",
