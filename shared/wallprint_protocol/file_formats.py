@@ -22,7 +22,7 @@ MAX_OUTPUT_BYTES = 64 << 30
 # Raw bytes from which on compression is not trusted to stay below TIFF's 4 GiB.
 BIGTIFF_FROM_BYTES = 4_000_000_000
 # Bytes a pixel of JPEG at our quality, by the number of colours (docs/measurements.md).
-_JPEG_BYTES_PER_PX = {1: 0.30, 3: 0.45, 4: 0.60}
+_JPEG_BYTES_PER_PX = {1: 0.3, 3: 0.4, 4: 1.0}
 
 
 @dataclass(frozen=True)
