@@ -366,12 +366,11 @@ def layer_job(plan: Plan, layer: Rect) -> LayerJob:
     whole = rect == trim and (
         window == Window(0.0, 0.0, float(plan.canvas.width), float(plan.canvas.height))
     )
-    slack = 1e-6  # px: the far side of a window is a sum of floats
     covers = (
-        left <= window.x + slack
-        and top <= window.y + slack
-        and right >= window.x + window.width - slack
-        and bottom >= window.y + window.height - slack
+        left <= window.x
+        and top <= window.y
+        and right >= window.x + window.width
+        and bottom >= window.y + window.height
     )
     if plan.edge_px and covers:
         return _with_edges(plan, layer)
@@ -471,6 +470,21 @@ def spot(job: LayerJob, centre: tuple[float, float], size: Size) -> Spot:
     return Spot(placement, Rect(x - x0, y - y0, width, height))
 
 
+def part_of(placement: Placement, rect: Rect) -> Placement:
+    """The job that computes only a part of a print, with the pixels of the full run bit for bit.
+
+    The picture keeps its place and size and reaches beyond the result; the same tiles are computed,
+    as far as they fall on the part. Takes the time of whole tiles, so `spot` is quicker.
+
+    Args:
+        placement: of the full run, without edges.
+        rect: the part, px of its result.
+    """
+    r = placement.rect
+    moved = Rect(r.x - rect.x, r.y - rect.y, r.width, r.height)
+    return Placement(rect.size, placement.window, moved)
+
+
 def _cut(centre: float, wanted: int, length: int) -> tuple[int, int, int, int]:
     """First pixel and length of a spot on one axis, and both ends with the margin."""
     size = min(wanted, length)
@@ -526,6 +540,7 @@ __all__ = [
     "canvas_geometry",
     "layer_job",
     "make_plan",
+    "part_of",
     "same_size",
     "sharpen_options",
     "spot",

@@ -128,6 +128,9 @@ def test_marks_point_at_trim_and_seams_and_touch_no_picture():
         )
     # Both neighbours are marked at the same place of the picture.
     assert sorted(map(sorted, seams.values())) == [[1, 2], [2, 3]]
+    for at, (left, right) in ((at, sorted(columns)) for at, columns in seams.items()):
+        first, second = plan.sheets[left - 1].rect, plan.sheets[right - 1].rect
+        assert at == (second.x + first.x + first.width) // 2, "the middle of the overlap"
     assert plan.sheets[4].label == "5/6, row 2, column 2, overlap 19.9 mm"
 
 

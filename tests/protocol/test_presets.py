@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from random import Random
 
 import pytest
 
 from wallprint_protocol import presets
+from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_plan import Settings, layer_job, make_plan
 from wallprint_protocol.print_size import (
     ANCHORS,
@@ -20,6 +22,7 @@ from wallprint_protocol.print_size import (
     place,
     ppi_needed,
 )
+from wallprint_protocol.request import Request
 
 ACROSS, UPRIGHT = Size(4000, 3000), Size(3000, 4000)
 
@@ -136,6 +139,23 @@ def test_bleed_of_an_anchored_crop_is_picture_where_there_is_any():
     placement = layer_job(plan, Rect(0, 0, 4000, 3000)).placement
     assert placement.mirror == (30, 30, 0, 30)
     assert placement.window.x == 0
+
+
+def test_every_anchored_crop_with_edges_is_a_request():
+    """The far side of a crop's window is a sum of floats; it must not fall outside the picture."""
+    rng = Random(7)
+    for _ in range(2000):
+        picture = Size(rng.randrange(300, 9000), rng.randrange(300, 9000))
+        settings = Settings(
+            width=rng.randrange(200, 900), height=rng.randrange(200, 900), unit="mm", fit="crop",
+            anchor=rng.choice([*ANCHORS, "33.3,66.7"]), edges=rng.choice(("bleed", "wrap")),
+            edge_mm=rng.choice((3.0, 12.7, 40.0)),
+        )  # fmt: skip
+        plan = make_plan(picture, settings)
+        placement = layer_job(plan, Rect(0, 0, picture.width, picture.height)).placement
+        assert placement.out == plan.out
+        layout = PixelLayout("RGB", "u8")
+        Request.build(picture, layout, placement, **settings.job_options(plan))
 
 
 @pytest.mark.parametrize(
