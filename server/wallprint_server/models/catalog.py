@@ -161,7 +161,7 @@ def _repair(sha256: str) -> NetworkSpec:
         package=_OWN,
         files=(SourceFile(f"{_OWN_WEIGHTS}/repair.safetensors", sha256),),
         cost=0.5,
-        bytes_per_px=3000,
+        bytes_per_px=1000,
         window_px=448,
     )
 
