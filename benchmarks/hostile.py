@@ -22,7 +22,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from wallprint_testing.cancelling import cancel_times, percentile
 from wallprint_testing.fuzzer import fuzz
 from wallprint_testing.interference import interfere
-from wallprint_testing.killing import kill_all
+from wallprint_testing.killing import (
+    KillReport,
+    Trial,
+    kill_clients_and_workers,
+    kill_servers,
+)
 from wallprint_testing.servers import Picture
 from wallprint_testing.strangers import flood
 from wallprint_testing.watching import (
@@ -35,7 +40,7 @@ from wallprint_testing.watching import (
 )
 
 MESSAGES, FUZZERS, SEEDS_EACH, FUZZ_MEMORY_MIB = 100_000, 4, 10_000, 32.0
-KILLS_EACH, KNOWS_WITHIN_S = 30, 2.0
+KILLS_EACH = 30
 INTERFERENCES = (("drop", 30, 100), ("drop", 900, 30), ("flip", 30, 300), ("flip", 900, 50))
 FLOOD_MIB, IDLE, FLOOD_MEMORY_MIB, CLIENT_S = 600, 200, 8.0, 3.0
 CANCELS, LOAD, CANCELLED_S = 500, 4, 0.2
@@ -78,18 +83,30 @@ def run_fuzz(problems: list[str]) -> dict:
     }
 
 
-def run_kills(problems: list[str]) -> dict:
+def kill_in_private(kill, count: int) -> KillReport:
+    """In a state directory of its own; each blow is told at once."""
     with private_directory() as directory:
-        report = kill_all(directory, KILLS_EACH)
-    problems += report.problems
-    return {
-        target: {
-            "struck": report.struck(target),
-            "outcomes": dict(report.outcomes(target)),
-            "slowest_s": round(report.slowest_s(target), 3),
-        }
-        for target in ("client", "worker", "server")
-    }
+        return kill(directory, count, print_trial)
+
+
+def print_trial(trial: Trial) -> None:
+    print(trial, flush=True)
+
+
+def run_kills(problems: list[str]) -> dict:
+    with ProcessPoolExecutor(2) as pool:
+        kills = kill_clients_and_workers, kill_servers
+        reports = list(pool.map(kill_in_private, kills, [KILLS_EACH] * 2))
+    values = {}
+    for report, targets in zip(reports, (("client", "worker"), ("server",)), strict=True):
+        problems += report.problems
+        for target in targets:
+            values[target] = {
+                "struck": report.struck(target),
+                "outcomes": dict(report.outcomes(target)),
+                "slowest_s": round(report.slowest_s(target), 3),
+            }
+    return values
 
 
 def run_proxy(problems: list[str]) -> dict:

@@ -43,7 +43,7 @@ class ClientProcess:
                 return line
         return None
 
-    def wait_for(self, what: str, phase: str = "", timeout_s: float = 20.0) -> bool:
+    def wait_for(self, what: str, phase: str = "", timeout_s: float = 60.0) -> bool:
         """Whether it said so before its end."""
         deadline = time.monotonic() + timeout_s
         while self.heard(what, phase) is None:

@@ -95,7 +95,9 @@ class CheckedPicture:
     ) -> None:
         self.layout = rng.choice(LAYOUTS)
         w, h, ow, oh = (max(1, round(side_px * rng.random() ** spread)) for _ in range(4))
-        box = Size(min(ow, 60 * w, 60 * h), min(oh, 60 * w, 60 * h))  # the scale may be 64 at most
+        # The scale may be 64 at most, and a 64th at least, on the side that it is taken from.
+        least, most = -(-max(w, h) // 60), 60 * min(w, h)
+        box = Size(max(least, min(ow, most)), max(least, min(oh, most)))
         self.request = Request.build(
             Size(w, h), self.layout, place(Size(w, h), box, "crop"), model=model
         )

@@ -7,6 +7,7 @@ import random
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,27 +80,41 @@ class KillReport:
         return sum(t.struck for t in self.trials if t.target == target)
 
 
-def kill_all(state_dir: Path, count: int, first_seed: int = 1) -> KillReport:
-    """So many blows on each of the three, in turn, in one state directory."""
+def kill_clients_and_workers(
+    state_dir: Path, count: int, tell: Callable[[Trial], None] = lambda trial: None
+) -> KillReport:
+    """So many blows on each of the two, in turn; one server outlives them all."""
     report = KillReport()
     server = start(state_dir)
     try:
         before = None
         for number in range(count):
-            rng = random.Random(first_seed + number)
-            report.trials.append(kill_client(server, rng))
-            report.trials.append(kill_worker(server, rng))
+            rng = random.Random(number)
+            for kill in (kill_client, kill_worker):
+                report.trials.append(kill(server, rng))
+                tell(report.trials[-1])
             # pyzmq starts a collector with sockets of its own when it first sends a large frame.
             before = before or usage(server.process.pid)
         now = usage(server.process.pid)
         assert now.descriptors <= before.descriptors + SPARE_DESCRIPTORS, (before, now)
-        for number in range(count):
-            trial, server = kill_server(server, random.Random(1000 + first_seed + number))
-            report.trials.append(trial)
     finally:
         end(server)
-        (state_dir / "server.json").unlink(missing_ok=True)
-        (state_dir / "s.sock").unlink(missing_ok=True)
+    return report
+
+
+def kill_servers(
+    state_dir: Path, count: int, tell: Callable[[Trial], None] = lambda trial: None
+) -> KillReport:
+    """So many blows on servers of one state directory."""
+    report = KillReport()
+    server = start(state_dir)
+    try:
+        for number in range(count):
+            trial, server = kill_server(server, random.Random(number))
+            report.trials.append(trial)
+            tell(trial)
+    finally:
+        end(server)
     return report
 
 
