@@ -74,6 +74,19 @@ class Mosaic:
             tile = tile[..., :-shared, :]
         return x, y, tile
 
+    def overlaps(self, row: int, column: int, tile: Tensor) -> list[tuple[Tensor, int]]:
+        """What the neighbours have of the pixels that `tile` shares with them, and along which dim.
+
+        Before `put`; empty where tiles share nothing.
+        """
+        found = []
+        if self._shared and column:
+            found.append((self._side, 3))
+        if self._shared and row:
+            x = self._columns[column].out[0]
+            found.append((self._below[..., x : x + tile.shape[3]], 2))
+        return found
+
     def rows_done(self, row: int) -> int:
         """Result rows that are final once every tile of `row` has been put."""
         last = row == len(self._rows) - 1

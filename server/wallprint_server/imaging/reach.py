@@ -31,6 +31,8 @@ TEXTURE_REACH_PX = 2
 TRUST_REACH_PX = 6
 # Neighbourhood of the source whose heaviest ink a CMYK result may reach.
 INK_REACH_PX = 2
+# Result pixels that a tile computes again of its left and its upper neighbour, to compare.
+SEAM_PX = 2
 
 
 def kernel_reach(step: float) -> float:

@@ -29,6 +29,7 @@ from ..imaging.reach import (
     INK_REACH_PX,
     KERNEL_LOBES,
     REPAIR_SIGMA_PX,
+    SEAM_PX,
     gaussian_reach,
 )
 from ..imaging.tiles import Axis, order
@@ -45,6 +46,7 @@ from .plan import MIN_TILE_PX, make_plan
 from .repair import Blocking, Luma, estimate_blocking, repair, strength_and_blend
 from .report import Report
 from .resample import resample_axis
+from .seams import MAX_STEP, step_between, step_of_blend
 from .sharpen import LUMA, sharpen
 
 Progress = Callable[[str, int, int, int], None]
@@ -107,6 +109,7 @@ class _Job:
     ) -> None:
         self.request, self.source, self.selection, self.result = request, source, selection, result
         self.engine, self.on_progress, self.should_cancel = engine, on_progress, should_cancel
+        self.overlap = 1  # borders of tiles, as a multiple of what the plan says
         amount, blocking, noise = self._repair_amount()
         deblur, blur = self._deblur_amount()
         self.opaque = self._is_opaque()
@@ -133,22 +136,107 @@ class _Job:
             self.ladder = [(self._network(spec.name), spec) for spec in plan.ladder]
             self.deblurring = self._deblurring()
         self._fill_padding()
-        mosaic = Mosaic(plan.columns, plan.rows, plan.blend_px)
+        self.columns, self.rows = plan.columns, plan.rows
+        mosaic = Mosaic(self.columns, self.rows, plan.blend_px)
         margins = Margins(self.result, self.request.layout, self.request.options)
         rows_done = margins.extend(rect.y)
-        for done, (row, column) in enumerate(order(plan.columns, plan.rows)):
+        for done, (row, column) in enumerate(order(self.columns, self.rows)):
             self._stop_if_cancelled()
-            tile = self._tile(plan.columns[column].out, plan.rows[row].out)
+            tile = self._checked(row, column, mosaic)
             with self._timed("write"):
                 x, y, pixels = mosaic.put(row, column, tile)
                 self._write(x, y, pixels)
-            if column == len(plan.columns) - 1:
-                rows_done = margins.extend(rect.y + mosaic.rows_done(row))
+            # Rows leave when the row of tiles below has been compared with them: until then a seam
+            # can be mended.
+            if column == len(self.columns) - 1 and row:
+                rows_done = margins.extend(rect.y + mosaic.rows_done(row - 1))
             if done == plan.tiles - 1:
                 rows_done = margins.extend(self.request.out.height)
             self.on_progress("run", done + 1, plan.tiles, rows_done)
         self.report.add_notes(self.request.options.ppi)
         return self.report
+
+    # Seams ------------------------------------------------------------------------------------
+
+    def _checked(self, row: int, column: int, mosaic: Mosaic) -> Tensor:
+        """A tile that agrees with its neighbours, both computed again with more overlap if need be.
+
+        Neighbours that share a blend are written already and stay; only this tile is made again.
+        """
+        tile, steps = self._compared(row, column, mosaic)
+        if max(steps.values(), default=0.0) > MAX_STEP:
+            with self._more_overlap():
+                for place, step in steps.items():
+                    if step > MAX_STEP and not self.plan.blend_px:
+                        again = self._tile(*self._drawn(*place))
+                        self._write_own(*place, again)
+                        self.report.seams.redone += 1
+                tile, steps = self._compared(row, column, mosaic)
+                self.report.seams.redone += 1
+        for step in steps.values():
+            self.report.seams.note(step)
+        return tile
+
+    def _compared(
+        self, row: int, column: int, mosaic: Mosaic
+    ) -> tuple[Tensor, dict[tuple[int, int], float]]:
+        """A tile, and the step to each of its neighbours (row, column) that are there already."""
+        xs, ys = self._drawn(row, column)
+        drawn = self._tile(xs, ys)
+        x, y = self.columns[column].out[0], self.rows[row].out[0]
+        left, top = x - xs[0], y - ys[0]
+        tile = drawn[..., top:, left:]
+        with self._timed("seams"):
+            if self.plan.blend_px:
+                steps = {
+                    ((row, column - 1) if dim == 3 else (row - 1, column)): step_of_blend(
+                        before, tile, dim
+                    )
+                    for before, dim in mosaic.overlaps(row, column, tile)
+                }
+                return tile, steps
+            steps = {}
+            if left and column:
+                strip = drawn[..., top:, :left]
+                steps[row, column - 1] = self._step(strip, xs[0], y, 2)
+            if top and row:
+                strip = drawn[..., :top, left:]
+                steps[row - 1, column] = self._step(strip, x, ys[0], 3)
+        return tile, steps
+
+    def _drawn(self, row: int, column: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Result columns and rows that a tile computes: its own, and some of its neighbours'."""
+        return _with_seam(self.columns[column].out), _with_seam(self.rows[row].out)
+
+    def _step(self, strip: Tensor, x: int, y: int, dim: int) -> float:
+        """Step between a strip and what the result has at (x, y); along `dim`, levels of 255."""
+        part, strip = self._on_result(x, y, strip)
+        if not strip.numel():
+            return 0.0
+        # Both rounded to the document's depth: half a level of 8 bits is not a step.
+        here, there = (
+            to_planes(data, part.size, self.request.layout, torch.device("cpu"))
+            for data in (self._bytes(strip), self.result.read(part))
+        )
+        steps = [step_between(here.colour, there.colour, dim)]
+        if here.alpha is not None and there.alpha is not None:
+            steps.append(step_between(here.alpha, there.alpha, dim))
+        return max(steps)
+
+    def _write_own(self, row: int, column: int, drawn: Tensor) -> None:
+        """Put what is a tile's own in place of what it was."""
+        x, y = self.columns[column].out[0], self.rows[row].out[0]
+        (x0, _), (y0, _) = self._drawn(row, column)
+        self._write(x, y, drawn[..., y - y0 :, x - x0 :])
+
+    @contextmanager
+    def _more_overlap(self) -> Iterator[None]:
+        """Tiles look twice as far around within this block."""
+        self.overlap = 2
+        try:
+            yield
+        finally:
+            self.overlap = 1
 
     # One tile ---------------------------------------------------------------------------------
 
@@ -287,8 +375,9 @@ class _Job:
         """
         spans = []
         for dim, axis, (start, stop), part in zip((3, 2), self.plan.axes, have, out, strict=True):
-            low = floor((axis.at(part[0]) + 0.5) * grid - 0.5 - reach)
-            high = ceil((axis.at(part[1] - 1) + 0.5) * grid - 0.5 + reach) + 1
+            reach_px = self.overlap * reach
+            low = floor((axis.at(part[0]) + 0.5) * grid - 0.5 - reach_px)
+            high = ceil((axis.at(part[1] - 1) + 0.5) * grid - 0.5 + reach_px) + 1
             # As few sizes as can be (tiles at the picture's border are larger), so that an
             # accelerated network is prepared seldom: room for the rounding, in steps of 8.
             room = min(stop - start, -(-(high - low + 2) // 8) * 8)
@@ -326,9 +415,10 @@ class _Job:
         """Source window of result pixels `out`: the span's own, or a smaller one for a piece."""
         spans = (self.plan.columns, self.plan.rows)[which]
         for span in spans:
-            if span.out == out:
+            if _with_seam(span.out) == out and self.overlap == 1:
                 return span.source
-        return self.plan.axes[which].support(*out, self.plan.reach_px + 1, self.plan.cell_px)
+        reach_px = self.overlap * self.plan.reach_px + 1
+        return self.plan.axes[which].support(*out, reach_px, self.plan.cell_px)
 
     # Pixels in and out ------------------------------------------------------------------------
 
@@ -400,12 +490,26 @@ class _Job:
         return _resampled(mask, (fine_x, fine_y), 1, (wide_x, wide_y), (xs, ys)).clamp_(0.0, 1.0)
 
     def _write(self, x: int, y: int, pixels: Tensor) -> None:
-        rect = self.request.rect
+        part, pixels = self._on_result(x, y, pixels)
+        if pixels.numel():
+            self.result.write(part, self._bytes(pixels))
+
+    def _on_result(self, x: int, y: int, pixels: Tensor) -> tuple[Rect, Tensor]:
+        """Where pixels at (x, y) of the picture lie on the result, and those of them that do."""
+        rect, out = self.request.rect, self.request.out
+        x, y = rect.x + x, rect.y + y
+        height, width = pixels.shape[-2:]
+        left, top = max(0, -x), max(0, -y)
+        right, below = max(left, min(width, out.width - x)), max(top, min(height, out.height - y))
+        part = Rect(x + left, y + top, right - left, below - top)
+        return part, pixels[..., top:below, left:right]
+
+    def _bytes(self, pixels: Tensor) -> bytes:
+        """(1, C, h, w) final pixels, alpha last, as the document has them."""
         layout = self.request.layout
         channels = layout.colour_channels
         planes = Planes(pixels[:, :channels], pixels[:, channels:] if layout.has_alpha else None)
-        height, width = pixels.shape[-2:]
-        self.result.write(Rect(rect.x + x, rect.y + y, width, height), to_bytes(planes, layout))
+        return to_bytes(planes, layout)
 
     def _fill_padding(self) -> None:
         """Paper white around the picture (`--fit pad`)."""
@@ -546,6 +650,11 @@ def _resampled(
             length=axis.source_px * scale,
         )
     return x
+
+
+def _with_seam(out: tuple[int, int]) -> tuple[int, int]:
+    """Result pixels of a tile with those of the neighbour before it that it computes again."""
+    return max(0, out[0] - SEAM_PX), out[1]
 
 
 def _within(wide: tuple[int, int], part: tuple[int, int]) -> slice:

@@ -18,6 +18,7 @@ from ..imaging.reach import (
     ANCHOR_REACH_PX,
     FILL_REACH_PX,
     REPAIR_SIGMA_PX,
+    SEAM_PX,
     gaussian_reach,
     kernel_reach,
 )
@@ -259,7 +260,12 @@ def make_plan(
     y_axis = Axis(request.source.height, window.y, window.height, out.height)
     columns, rows = (
         cut_axis(
-            axis, tile_px=side, reach=reach, blend_px=blend_px, core_px=core_px, cell_px=cell_px
+            axis,
+            tile_px=side,
+            reach=reach + SEAM_PX * step,
+            blend_px=blend_px,
+            core_px=core_px,
+            cell_px=cell_px,
         )
         for axis in (x_axis, y_axis)
     )

@@ -16,6 +16,7 @@ from .blur import Blur
 from .noise import noise_amount
 from .plan import Plan
 from .repair import Blocking
+from .seams import SeamCheck
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Report:
         redone: tiles computed again in float32.
         calmed: tiles with pixels at which a network ran away.
         halved: how often a tile was cut because memory ran out.
+        seams: what was found at the borders between tiles.
         pieces: into which each tile is cut since then.
         notes: sentences for the user.
     """
@@ -50,6 +52,7 @@ class Report:
     calmed: int = 0
     halved: int = 0
     pieces: int = 1
+    seams: SeamCheck = field(default_factory=SeamCheck)
     notes: list[str] = field(default_factory=list)
 
     def to_map(self) -> dict[str, Any]:
@@ -83,6 +86,7 @@ class Report:
             "redone_tiles": self.redone,
             "calmed_tiles": self.calmed,
             "halved_tiles": self.halved,
+            "seams": self.seams.to_map(),
             "seconds": {stage: round(s, 3) for stage, s in self.seconds.items()},
         }
 
@@ -144,6 +148,17 @@ class Report:
             self.notes.append(
                 f"In {self.calmed} tile(s) a network could not cope with extreme colours; "
                 "such pixels were enlarged plainly."
+            )
+        if self.seams.redone:
+            self.notes.append(
+                f"{self.seams.redone} tile(s) were computed again with more overlap, because a "
+                "border between tiles showed."
+            )
+        if self.seams.left:
+            self.notes.append(
+                f"At {self.seams.left} border(s) between tiles a step of up to "
+                f"{self.seams.worst:.1f} levels of 255 is left; look there, or try --tile with "
+                "another size or another network."
             )
         if self.halved:
             self.notes.append(f"Memory ran short: tiles were cut into {self.pieces} pieces each.")
