@@ -22,8 +22,9 @@ from wallprint_protocol.request import Request
 
 from .imaging import icc, xmp
 from .imaging.files_in import Source, open_selection, open_source
-from .imaging.files_out import PrintFile, output_files, text_file
+from .imaging.files_out import PrintFile, check_folder, output_files, text_file
 
+REPORT_SUFFIX = ".html"
 PASSPORT_SUFFIX = ".passport.json"  # print.tif -> print.tif.passport.json
 
 
@@ -35,11 +36,13 @@ class PrintOptions:
         settings: the print, as in the dialogs; its `source` is "selection" with a selection.
         selection: mask file, or None for the whole picture.
         passport: write the print's passport beside it as JSON, too.
+        report: folder for a page that shows what was done, or None; it must be there.
     """
 
     settings: Settings
     selection: Path | None = None
     passport: bool = False
+    report: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Outcome:
         networks: sha256 by name.
         notes: sentences for the user.
         passport: path of the passport's JSON file, "" when none was asked for.
+        report: path of the report page, "" when none was asked for.
         error: what went wrong, or None.
     """
 
@@ -74,6 +78,7 @@ class Outcome:
     networks: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     passport: str = ""
+    report: str = ""
     error: WallprintError | None = None
 
     @property
@@ -98,6 +103,7 @@ class Outcome:
             "networks": self.networks,
             "notes": list(self.notes),
             "passport": self.passport or None,
+            "report": self.report or None,
             "exit_code": self.exit_code,
             "error": error,
         }
@@ -152,8 +158,12 @@ def make_print(
         for name in files:
             refuse_overwriting(name, [picture, *mask_file, *protected])
         beside = path.with_name(path.name + PASSPORT_SUFFIX) if options.passport else None
-        if beside is not None:
-            refuse_overwriting(beside, [picture, *mask_file, *protected])
+        page_file = options.report and options.report / (path.name + REPORT_SUFFIX)
+        for more in (beside, page_file):
+            if more is not None:
+                refuse_overwriting(more, [picture, *mask_file, *protected])
+        if page_file is not None:
+            check_folder(page_file)
         sharpened = xmp.output_sharpening_of(source.metadata.xmp)
         mask = open_selection(options.selection, source.size) if options.selection else None
         request = _checked(lambda: _request(source, mask, placement, plan, settings))
@@ -166,6 +176,7 @@ def make_print(
                 metadata=source.metadata,
                 sheets=plan.sheets,
             ) as file:
+                connection = connect()
                 result = client.enhance(
                     request,
                     source.read,
@@ -173,7 +184,7 @@ def make_print(
                     read_selection=mask.read if mask else None,
                     on_progress=on_progress,
                     should_cancel=should_cancel,
-                    connection=connect(),
+                    connection=connection,
                 )
                 passport = Passport(
                     request,
@@ -186,6 +197,19 @@ def make_print(
                     earlier_sharpening=sharpened,
                 )
                 file.add_passport(passport)
+                looked = None
+                if page_file is not None:
+                    from .report_page import look  # Pillow, which nothing else here needs
+
+                    looked = look(
+                        request,
+                        source.read,
+                        file.read,
+                        result.report,
+                        connection,
+                        icc=source.metadata.icc,
+                        should_cancel=should_cancel,
+                    )
                 with text_file(beside, passport.to_json() + "\n") if beside else nullcontext():
                     file.commit(
                         on_progress=lambda part: on_progress(
@@ -196,6 +220,19 @@ def make_print(
         finally:
             if mask is not None:
                 mask.close()
+        seconds = time.monotonic() - began_s
+        notes = (
+            *source.notes,
+            *_sharpened_twice(sharpened, settings),
+            *result.notes,
+            *file.notes,
+        )
+        if looked is not None and page_file is not None:
+            from .report_page import page
+
+            text = page(looked, passport, name=path.name, seconds=seconds, notes=notes)
+            with text_file(page_file, text):
+                pass
     return Outcome(
         input=str(picture),
         output=str(files[0]),
@@ -204,16 +241,12 @@ def make_print(
         ppi=plan.ppi,
         scale=placement.scale,
         layout=source.layout.to_map(),
-        seconds=time.monotonic() - began_s,
+        seconds=seconds,
         device=str(result.report.get("device", "")),
         networks=dict(result.report.get("networks", {})),
-        notes=(
-            *source.notes,
-            *_sharpened_twice(sharpened, settings),
-            *result.notes,
-            *file.notes,
-        ),
+        notes=notes,
         passport=str(beside) if beside else "",
+        report=str(page_file) if page_file else "",
     )
 
 

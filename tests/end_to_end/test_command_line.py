@@ -157,6 +157,7 @@ def test_json_summary(shell: Shell) -> None:
         "networks": {"span-x4": "0" * 64},
         "notes": ["a note"],
         "passport": None,
+        "report": None,
         "exit_code": 0,
         "error": None,
     }

@@ -38,8 +38,9 @@ files of their own, NAME_r1c1.tif (row 1, column 1) and so on, or become the pag
 `wallprint plan` takes the same options and says what the print will be.
 
 --json prints one line: input, output, files, width, height (px), ppi, scale, layout (model, dtype,
-alpha, trc), seconds, device, networks (sha256 by name), notes, passport (file), exit_code, error
-(null or code and message). Several pictures give {"prints": [...], "seconds", "exit_code"}.
+alpha, trc), seconds, device, networks (sha256 by name), notes, passport and report (files),
+exit_code, error (null or code and message). Several pictures give {"prints": [...], "seconds",
+"exit_code"}.
 
 Exit codes: 0 done, 2 bad arguments or picture, 3 server trouble, 4 out of memory or disk,
 130 cancelled. A batch goes on after a bad picture and ends with the highest code.
@@ -67,6 +68,9 @@ def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -
     parser.add_argument(
         "--passport", action="store_true", help="write the print's passport beside it as JSON"
     )
+    parser.add_argument(
+        "--report", metavar="FOLDER", type=Path, help="write a page there that shows what was done"
+    )
     parser.add_argument("--json", action="store_true", help="one summary line on stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress, only errors")
     parser.set_defaults(run=run)
@@ -77,7 +81,9 @@ def run(options: argparse.Namespace) -> int:
     began_s = time.monotonic()
     batch = len(options.pictures) > 1
     output = _output_rule(options)
-    print_options = replace(print_options_of(options), passport=options.passport)
+    print_options = replace(
+        print_options_of(options), passport=options.passport, report=_made_folder(options.report)
+    )
     with Interrupt() as interrupt:
         outcomes = _make_all(options, print_options, output, interrupt)
     exit_code = max(outcome.exit_code for outcome in outcomes)
@@ -98,6 +104,22 @@ def run(options: argparse.Namespace) -> int:
             quiet=options.quiet and not failed,
         )
     return exit_code
+
+
+def _made_folder(folder: Path | None) -> Path | None:
+    """The folder, made if need be.
+
+    Raises:
+        BadInput: it cannot be made.
+    """
+    if folder is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInput(
+                f"The folder {folder} cannot be made ({error.strerror}); name another for --report."
+            ) from None
+    return folder
 
 
 def _make_all(
