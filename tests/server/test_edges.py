@@ -55,7 +55,7 @@ def test_mirrored_margins_repeat_the_finished_picture(layout: PixelLayout) -> No
     assert np.array_equal(sheet, expected)
     assert rows == sorted(rows)
     assert rows[-1] == out.height
-    assert len(set(rows)) > 3, "rows should leave while the next are computed"
+    assert len(set(rows)) > 2, "rows should leave while the next are computed"
 
 
 def test_rows_are_told_final_only_when_their_mirror_is() -> None:
