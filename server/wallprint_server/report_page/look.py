@@ -129,16 +129,18 @@ def _places(request: Request, read_print: Read) -> list[tuple[str, Rect]]:
             # the steepest. Clipped areas have no tones to judge.
             clipped = float(((levels < 2) | (levels > 253)).mean())
             found.append((float(slope.mean()), float(np.quantile(slope, 0.995)), clipped, rect))
-    wanted = (
-        max(found, key=lambda f: f[0]),
-        max(found, key=lambda f: f[1] - 2 * f[0]),
-        min(found, key=lambda f: f[0] + 100 * f[2]),
+    scores: tuple[Callable[[tuple[float, float, float, Rect]], float], ...] = (
+        lambda f: f[0],
+        lambda f: f[1] - 2 * f[0],
+        lambda f: -f[0] - 100 * f[2],
     )
     places: list[tuple[str, Rect]] = []
-    for name, (*_, rect) in zip(_ORDER, wanted, strict=True):
-        crop = _around(rect, CROP, whole)
-        if all(_shared(crop, other) < 0.5 for _, other in places):
-            places.append((name, crop))
+    for name, score in zip(_ORDER, scores, strict=True):
+        for *_, rect in sorted(found, key=score, reverse=True):
+            crop = _around(rect, CROP, whole)
+            if all(_shared(crop, other) < 0.5 for _, other in places):
+                places.append((name, crop))
+                break
     return places
 
 
