@@ -12,7 +12,7 @@ from operator import mul
 from typing import Any
 
 from .pixels import PixelLayout
-from .print_size import Placement, Rect, Size, Window
+from .print_size import MAX_SIDE_PX, Placement, Rect, Size, Window
 
 STYLES = ("faithful", "enhanced")
 MEDIA = ("none", "glossy", "matte", "canvas", "backlit")
@@ -37,7 +37,9 @@ class Options:
         ppi: print resolution; turns the millimetres below into pixels.
         distance_mm: viewing distance, or 0 for 1.5 diagonals of the print.
         window: part of the source (x, y, w, h in source px) that is used.
-        rect: part of the result (x, y, w, h in px) that it fills; the rest is paper white.
+        rect: part of the result (x, y, w, h in px) that it fills; the rest is paper white. It may
+            reach beyond the result: then the result is a cut-out of the print, computed by the
+            tiles of the whole, so with its very pixels.
         mirror: margins of the result (left, top, right, bottom in px) that are filled after the
             output sharpening: bleed and gallery wrap.
         edge_fill: with what, an entry of EDGE_FILLS. "mirror" repeats what lies within, flipped;
@@ -151,10 +153,10 @@ class Options:
         if not inside:
             raise ValueError(f"params: window {self.window} is not inside the source")
         rx, ry, rw, rh = self.rect
-        if not (rx >= 0 and ry >= 0 and rw > 0 and rh > 0):
-            raise ValueError(f"params: rect {self.rect} is empty")
-        if rx + rw > out.width or ry + rh > out.height:
-            raise ValueError(f"params: rect {self.rect} is not inside the result")
+        if not (0 < rw <= MAX_SIDE_PX and 0 < rh <= MAX_SIDE_PX):
+            raise ValueError(f"params: rect {self.rect} has no side of 1..{MAX_SIDE_PX} px")
+        if rx >= out.width or ry >= out.height or rx + rw <= 0 or ry + rh <= 0:
+            raise ValueError(f"params: rect {self.rect} does not meet the result")
         self._check_mirror(out)
         for scale in (rw / w, rh / h):
             if not 1 / 64 - 1e-9 <= scale <= 64 + 1e-9:
@@ -171,7 +173,8 @@ class Options:
             raise ValueError(
                 f"params: margins of {self.mirror} px are wider than the picture that they repeat"
             )
-        if x < left or y < top or x + w > left + width or y + h > top + height:
+        inside = x >= left and y >= top and x + w <= left + width and y + h <= top + height
+        if any(self.mirror) and not inside:
             raise ValueError(f"params: rect {self.rect} reaches into the margins {self.mirror}")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from . import demo, doctor, enhance, install, models, plan, reproduce, server
+from . import demo, doctor, enhance, install, models, plan, proof, reproduce, server
 
 if TYPE_CHECKING:
     import argparse
@@ -24,4 +24,14 @@ class Command(Protocol):
         """Add the parser."""
 
 
-COMMANDS: tuple[Command, ...] = (enhance, plan, reproduce, server, models, install, doctor, demo)
+COMMANDS: tuple[Command, ...] = (
+    enhance,
+    plan,
+    proof,
+    reproduce,
+    server,
+    models,
+    install,
+    doctor,
+    demo,
+)

@@ -31,6 +31,9 @@ from wallprint_protocol.request import Request
 
 from ..imaging.files_in import Source, open_source
 from ..imaging.files_out import output_files
+from ..imaging.luma import luma_reader
+from ..imaging.spooled import Spooled
+from ..pipeline.detail import measure_detail
 from ..print_job import plan_print
 from ..terminal import tell
 from .print_options import (
@@ -49,8 +52,8 @@ Takes the options of `wallprint enhance` and computes no pixel. With -o the form
 print. Names for --print: %s, and your own in %s,
 like {"Living room": "60x90cm"}.
 
---json prints one line: picture, print, edges, panels, viewing, sharpening, files (by format),
-forecast, notes, exit_code. Lengths are mm.
+--json prints one line: picture, print, detail, edges, panels, viewing, sharpening, files (by
+format), forecast, notes, exit_code. Lengths are mm.
 """
 
 
@@ -162,6 +165,15 @@ def _print(facts: Facts) -> Section:
             f"            the picture on it is {_cm(placement.rect.size, ppi)} ({settings.anchor})"
         )
     return "print", value, lines
+
+
+def _detail(facts: Facts) -> Section:
+    source, placement = facts.source, facts.plan.placement
+    with Spooled(source) as spooled:
+        luma = luma_reader(spooled.raster.read, source.layout)
+        detail = measure_detail(source.size, luma, placement.window)
+    budget = detail.budget(placement.window, placement.rect.size, facts.plan.ppi)
+    return "detail", budget.to_map(), [f"Detail:     {budget.sentence()}"]
 
 
 def _edges(facts: Facts) -> Section:
@@ -317,7 +329,7 @@ def _notes(facts: Facts) -> Section:
 
 
 SECTIONS: tuple[Callable[[Facts], Section], ...] = (
-    _picture, _print, _edges, _panels, _viewing, _sharpening, _files, _forecast, _notes,
+    _picture, _print, _detail, _edges, _panels, _viewing, _sharpening, _files, _forecast, _notes,
 )  # fmt: skip
 
 

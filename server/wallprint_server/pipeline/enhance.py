@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import ceil, floor
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from wallprint_protocol.request import Request
 from ..imaging.color import fill_hidden
 from ..imaging.convert import Planes, is_opaque, mask_to_plane, to_bytes, to_planes
 from ..imaging.local import gaussian_blur, local_max
+from ..imaging.luma import luma_reader
 from ..imaging.mosaic import Mosaic, fade_in
 from ..imaging.reach import (
     FILL_REACH_PX,
@@ -32,12 +32,13 @@ from ..imaging.reach import (
     SEAM_PX,
     gaussian_reach,
 )
-from ..imaging.tiles import Axis, order
+from ..imaging.tiles import Axis, Span, order
 from ..models.catalog import NetworkSpec
 from ..models.engine import Engine
 from ..raster import Raster
 from . import deblur
 from .blur import Blur, estimate_blur
+from .detail import DetailBudget, measure_detail
 from .edges import Margins
 from .enlarge import Apply, anchored
 from .guard import guarded
@@ -47,7 +48,7 @@ from .repair import Blocking, Luma, estimate_blocking, repair, strength_and_blen
 from .report import Report
 from .resample import resample_axis
 from .seams import MAX_STEP, step_between, step_of_blend
-from .sharpen import LUMA, sharpen
+from .sharpen import sharpen
 
 Progress = Callable[[str, int, int, int], None]
 # What a tile may use on a CPU: the server stays under 2.5 GiB with everything else it holds.
@@ -124,6 +125,7 @@ class _Job:
         )
         amount = amount if self.plan.repair else 0
         self.report = Report(self.plan, engine.describe(), blocking, amount, blur, noise)
+        self.report.detail = self._detail_budget()
 
     def run(self) -> Report:
         plan, rect = self.plan, self.request.rect
@@ -136,7 +138,10 @@ class _Job:
             self.ladder = [(self._network(spec.name), spec) for spec in plan.ladder]
             self.deblurring = self._deblurring()
         self._fill_padding()
-        self.columns, self.rows = plan.columns, plan.rows
+        out = self.request.out
+        self.columns = _meeting(plan.columns, -rect.x, out.width - rect.x)
+        self.rows = _meeting(plan.rows, -rect.y, out.height - rect.y)
+        tiles = len(self.columns) * len(self.rows)
         mosaic = Mosaic(self.columns, self.rows, plan.blend_px)
         margins = Margins(self.result, self.request.layout, self.request.options)
         rows_done = margins.extend(rect.y)
@@ -150,9 +155,9 @@ class _Job:
             # can be mended.
             if column == len(self.columns) - 1 and row:
                 rows_done = margins.extend(rect.y + mosaic.rows_done(row - 1))
-            if done == plan.tiles - 1:
-                rows_done = margins.extend(self.request.out.height)
-            self.on_progress("run", done + 1, plan.tiles, rows_done)
+            if done == tiles - 1:
+                rows_done = margins.extend(out.height)
+            self.on_progress("run", done + 1, tiles, rows_done)
         self.report.add_notes(self.request.options.ppi)
         return self.report
 
@@ -513,8 +518,11 @@ class _Job:
 
     def _fill_padding(self) -> None:
         """Paper white around the picture (`--fit pad`)."""
-        out, r = self.request.out, self.request.rect
-        below, right = r.y + r.height, r.x + r.width
+        out, whole = self.request.out, self.request.rect
+        left, top = max(0, whole.x), max(0, whole.y)
+        right = min(out.width, whole.x + whole.width)
+        below = min(out.height, whole.y + whole.height)
+        r = Rect(left, top, right - left, below - top)
         for pad in (
             (0, 0, out.width, r.y),
             (0, below, out.width, out.height - below),
@@ -522,7 +530,7 @@ class _Job:
             (right, r.y, out.width - right, r.height),
         ):
             x, y, width, height = pad
-            for row in range(y, y + height if width else y, 64):
+            for row in range(y, y + height if width > 0 else y, 64):
                 part = Rect(x, row, width, min(64, y + height - row))
                 white = torch.ones(1, self.request.layout.colour_channels, part.height, width)
                 alpha = torch.ones(1, 1, part.height, width)
@@ -565,6 +573,17 @@ class _Job:
         blur = estimate_blur(self.request.source, self._luma)
         return (spec, blur.amount) if spec and blur.amount else None, blur
 
+    def _detail_budget(self) -> DetailBudget | None:
+        """What the picture holds on this print; a first look and a cut-out do without."""
+        request = self.request
+        r, out = request.rect, request.out
+        inside = min(r.x, r.y) >= 0 and r.x + r.width <= out.width and r.y + r.height <= out.height
+        if request.options.draft or not inside:
+            return None
+        with self._timed("measure"):
+            detail = measure_detail(request.source, self._luma, request.window)
+        return detail.budget(request.window, r.size, request.options.ppi)
+
     def _deblurring(self) -> deblur.Deblurring | None:
         """The deblurring stage, when there is to be one."""
         if self.plan.deblur is None:
@@ -593,16 +612,7 @@ class _Job:
 
     def _luma(self, rect: Rect) -> Luma:
         """Rectangle of the source on white as luma in levels of 255; for grey and inks too."""
-        planes = to_planes(
-            self.source.read(rect), rect.size, self.request.layout, torch.device("cpu")
-        )
-        colour = planes.colour[0].clamp(0.0, 1.0)
-        if colour.shape[0] == 3:
-            colour = (colour * colour.new_tensor(LUMA).view(3, 1, 1)).sum(0, keepdim=True)
-        luma = colour.mean(0) * 255.0
-        if planes.alpha is not None:  # what nobody sees says nothing about the picture
-            luma = 255.0 + planes.alpha[0, 0] * (luma - 255.0)
-        return np.asarray(luma.numpy(), dtype=np.float32)
+        return luma_reader(self.source.read, self.request.layout)(rect)
 
     def _network(self, name: str, strength: float = 1.0) -> Apply:
         network = self.engine.network(name, strength)
@@ -650,6 +660,11 @@ def _resampled(
             length=axis.source_px * scale,
         )
     return x
+
+
+def _meeting(spans: list[Span], start: int, stop: int) -> list[Span]:
+    """The spans that decide result pixels [start, stop): all that compute one of them."""
+    return [span for span in spans if span.out[0] < stop and span.out[1] > start]
 
 
 def _with_seam(out: tuple[int, int]) -> tuple[int, int]:

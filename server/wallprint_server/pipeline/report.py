@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from .blur import Blur
+from .detail import DetailBudget
 from .noise import noise_amount
 from .plan import Plan
 from .repair import Blocking
@@ -30,6 +31,7 @@ class Report:
         blur: measured blur, when deblurring was automatic.
         noise: its deviation in levels of 255, when repair was automatic; 0 where it does not count.
         repair_amount: 0..100, as used.
+        detail: how far the picture's detail reaches on the print; None for a cut-out of one.
         networks: sha256 of the weights by network name.
         seconds: time by stage.
         redone: tiles computed again in float32.
@@ -46,6 +48,7 @@ class Report:
     repair_amount: int
     blur: Blur | None = None
     noise: float = 0.0
+    detail: DetailBudget | None = None
     networks: dict[str, str] = field(default_factory=dict)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     redone: int = 0
@@ -69,6 +72,7 @@ class Report:
             "deblur": self.plan.deblur[1] if self.plan.deblur else 0,
             "blur_px": round(self.blur.width_px, 2) if self.blur else None,
             "noise": round(self.noise, 2),
+            "detail": self.detail.to_map() if self.detail else None,
             "jpeg_step": round(self.blocking.step, 3) if self.blocking else None,
             "sharpening": None
             if how is None
@@ -142,6 +146,8 @@ class Report:
             )
         if self.blur is not None and self.blur.amount:
             self.notes.append(self._blur_note(self.blur, ppi))
+        if self.detail is not None:
+            self.notes.append(self.detail.sentence())
         if self.redone:
             self.notes.append(f"{self.redone} tile(s) were computed again in float32.")
         if self.calmed:
