@@ -34,6 +34,7 @@ REPORT = {
     "stages": STAGES, "device": "<CPU> & co", "software": {"torch": "2"}, "redone_tiles": 0,
     "seams": {"borders": 12, "worst_levels": 0.02, "redone_tiles": 0, "left": 0},
     "seconds": {"enlarge": 3.0, "sharpen": 1.0},
+    "detail": {"true_ppi": 118.2, "honest_mm": [590.0, 410.0]},
 }  # fmt: skip
 
 
@@ -91,6 +92,8 @@ def test_the_page_is_whole_and_needs_nothing_else() -> None:
     assert "<b>print</b>" not in text
     assert "&lt;note&gt;" in text
     assert "12 borders between tiles compared" in text
+    assert "118 ppi" in text
+    assert "59 × 41 cm" in text
     assert not re.search(r"\$[a-z]", re.sub(r"data:[^\"]*", "", text))
     assert "To know" not in a_page(notes=())
 

@@ -196,8 +196,17 @@ def _title(network: str) -> str:
 def _cards(report: Mapping[str, Any], passport: Passport) -> str:
     cards: list[tuple[str, str, str]] = []
     detail = report.get("detail")
-    if isinstance(detail, Mapping) and detail.get("sentence"):
-        cards.append(("Detail", "", str(detail["sentence"])))
+    if isinstance(detail, Mapping) and detail.get("true_ppi"):
+        wide, high = (float(mm) / 10 for mm in detail["honest_mm"])
+        ppi = passport.request.options.ppi
+        cards.append(
+            (
+                "Real detail",
+                f"{detail['true_ppi']:.0f} ppi",
+                f"of the photograph's own at this size; {ppi:g} would hold up to "
+                f"{wide:.0f} × {high:.0f} cm",
+            )
+        )
     sharpening = passport.output_sharpening
     if sharpening:
         halo_mm = float(sharpening.get("halo_px", 0)) / passport.request.options.ppi * 25.4
