@@ -91,7 +91,7 @@ def test_the_page_is_whole_and_needs_nothing_else() -> None:
     assert "url(" not in text
     assert "<b>print</b>" not in text
     assert "&lt;note&gt;" in text
-    assert "12 borders between tiles compared" in text
+    assert "Borders between tiles compared: 12" in text
     assert "118 ppi" in text
     assert "59 × 41 cm" in text
     assert not re.search(r"\$[a-z]", re.sub(r"data:[^\"]*", "", text))

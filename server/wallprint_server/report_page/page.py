@@ -40,7 +40,7 @@ _STAGES = {
     ),
     "resample": (
         "Resample",
-        "One exact Lanczos step to the very pixels of the print, {scale} times the photograph, "
+        "One exact Lanczos step to the very pixels of the print, {scale:.2f} times the photograph, "
         "with weights from the whole picture's coordinates, so that no tile shows.",
     ),
     "sharpen": (
@@ -77,7 +77,7 @@ _SOURCES = (
 _TIMES = {
     "load": "load the networks", "read": "read", "repair": "repair", "deblur": "deblur",
     "enlarge": "enlarge", "resample": "resample", "sharpen": "sharpen", "write": "write",
-    "seams": "compare tiles",
+    "seams": "compare tiles", "measure": "look for blur and detail",
 }  # fmt: skip
 
 
@@ -160,11 +160,13 @@ def _compare(crop: Crop) -> str:
 def _way(look: Look, passport: Passport) -> str:
     pictures = dict(look.stages)
     stages: dict[str, dict[str, Any]] = {"input": {}}
+    names: list[str] = []
     titles: list[str] = []
     for stage in passport.stages:
         stages.setdefault(stage["stage"], stage)
         if stage["stage"] == "enlarge":
-            titles.append(_title(str(stage.get("network"))))
+            names.append(str(stage.get("network")))
+            titles.append(_title(names[-1]))
     items = []
     for name, stage in stages.items():
         if name not in _STAGES:
@@ -175,6 +177,8 @@ def _way(look: Look, passport: Passport) -> str:
              "networks": ", then ".join(titles)}
         )  # fmt: skip
         used = "" if name == "enlarge" or not stage.get("network") else _title(stage["network"])
+        if name == "enlarge" and len(titles) > 1 and any(map(_is_robust, names)):
+            used = "The picture beside this was made by the twins for clean photographs."
         picture = ""
         if name in pictures:
             picture = f'<img src="{pictures[name]}" alt="The spot after: {heading.lower()}">'
@@ -191,6 +195,13 @@ def _title(network: str) -> str:
         return catalog.get(network).title
     except BadInput:  # of another installation
         return network
+
+
+def _is_robust(network: str) -> bool:
+    try:
+        return catalog.get(network).robust
+    except BadInput:
+        return False
 
 
 def _cards(report: Mapping[str, Any], passport: Passport) -> str:
@@ -219,7 +230,7 @@ def _cards(report: Mapping[str, Any], passport: Passport) -> str:
             (
                 "Seams",
                 "none" if good else f"{seams['left']} left",
-                f"{seams.get('borders', 0)} borders between tiles compared; the largest step is "
+                f"Borders between tiles compared: {seams.get('borders', 0)}; the largest step is "
                 f"{worst:.2f} levels of 255"
                 + (", half a level would show." if good else ".")
                 + (f" {seams['redone_tiles']} tiles were made again." if seams.get("redone_tiles")
