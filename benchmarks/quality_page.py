@@ -94,6 +94,8 @@ def spots(chapter: Chapter) -> list[Spot]:
     """Where ours differs most from before, one place a picture, then the chosen ones."""
     found = []
     for exhibit in chapter.exhibits:
+        if chapter.ours not in exhibit.versions:
+            continue
         before, ours = (_of(exhibit, label) for label in (None, chapter.ours))
         x, y, difference = largest_difference(before, ours)
         why = f"where {chapter.ours} changes most: {difference:.1f} levels of 255 on average"

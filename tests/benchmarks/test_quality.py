@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import json
 from html.parser import HTMLParser
@@ -254,6 +255,14 @@ def test_the_largest_difference_is_where_it_was_made():
     assert y + 64 >= 250
     assert difference == pytest.approx(64 * 400 / 64**2)
     assert quality_page.largest_difference(a[:50], a[:50], 64) == (0, 0, 0.0)
+
+
+def test_a_picture_that_ours_was_not_made_of_is_compared_nowhere():
+    given = chapter()
+    bare = quality_page.Exhibit("bare", {"before": texture(1), "truth": texture(2)})
+    both = dataclasses.replace(given, exhibits=[bare, *given.exhibits])
+    assert quality_page.spots(both) == quality_page.spots(given)
+    assert len(quality_page.spots(given)) == 2
 
 
 def test_the_page_is_whole_and_needs_nothing_from_outside(tmp_path):
