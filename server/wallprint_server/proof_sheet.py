@@ -24,7 +24,7 @@ TEXT_MM, TITLE_MM, LEADING = 2.6, 4.2, 1.35
 LEAST_TEXT_PX = 9
 RULER_MM = 50.0
 HEADER_LINES, LABEL_LINES = 7, 3
-LEAST_CROP_PX = 16
+LEAST_CROP_PX = 64
 _NUMPY = {"u8": "<u1", "u16": "<u2", "f32": "<f4"}
 _FULL = {"u8": 255, "u16": 65535, "f32": 1.0}
 
@@ -60,12 +60,18 @@ class Sheet:
         """From one line of text to the next."""
         return round(self.text_px * LEADING)
 
+    @property
+    def header_px(self) -> int:
+        """Height of the sheet's own lines and its ruler."""
+        return self.px(TITLE_MM * LEADING) + self.line_px * HEADER_LINES
+
     def place(self, row: int, column: int) -> tuple[int, int]:
         """Left upper corner of the crop of a cell, px."""
         gap = self.px(GAP_MM)
         x = self.px(MARGIN_MM) + column * (self.crop.width + gap)
         pitch = self.crop.height + self.line_px * LABEL_LINES + gap
-        return x, self.px(MARGIN_MM) + _header_px(self) + row * pitch
+        top = self.px(MARGIN_MM) + self.header_px + self.line_px * LABEL_LINES
+        return x, top + row * pitch
 
 
 def lay_out(paper: str, ppi_milli: int, columns: int, rows: int) -> Sheet:
@@ -86,7 +92,7 @@ def lay_out(paper: str, ppi_milli: int, columns: int, rows: int) -> Sheet:
     labels = rows * (empty.line_px * LABEL_LINES + gap)
     crop = Size(
         (width - 2 * margin - (columns - 1) * gap) // columns,
-        (height - 2 * margin - _header_px(empty) - labels) // rows,
+        (height - 2 * margin - empty.header_px - labels) // rows,
     )
     if min(crop.width, crop.height) < LEAST_CROP_PX:
         raise BadInput(
@@ -94,10 +100,6 @@ def lay_out(paper: str, ppi_milli: int, columns: int, rows: int) -> Sheet:
             "choose a higher --ppi."
         )
     return Sheet(Size(width, height), ppi_milli, columns, rows, crop)
-
-
-def _header_px(sheet: Sheet) -> int:
-    return sheet.px(TITLE_MM * LEADING) + sheet.line_px * HEADER_LINES
 
 
 class SheetPixels:

@@ -29,6 +29,7 @@ VIEW_PX = 224
 SCALES = (320, 512, 768, 1024)  # length of the shorter side at which a view is 224 px
 BLOCKS = 256  # along the shorter side
 CLIPPED = 3.0  # levels from black and white within which nothing is left to judge
+DARK = 60.0  # level below which a gradient tells less
 KINDS = {
     "detail": "Finest detail",
     "telling": "Most telling spot",
@@ -194,13 +195,19 @@ def _scores(maps: BlockMaps) -> dict[str, Map]:
     gy, gx = (np.gradient(slow, axis=a) if slow.shape[a] > 1 else 0 * slow for a in (0, 1))
     slope = np.hypot(gx, gy)
     hard_y, hard_x = (np.gradient(luma, axis=a) if luma.shape[a] > 1 else 0 * luma for a in (0, 1))
+    hard = np.hypot(hard_x, hard_y)
     clipped = (luma < CLIPPED) | (luma > 255.0 - CLIPPED)
     return {
         "detail": maps.fine,
         "telling": salient * (0.25 + crisp),
-        # Smooth, but going somewhere: a flat white wall shows no banding.
-        "gradient": np.minimum(slope, 1.0) - maps.fine / typical - 4.0 * clipped,
-        "edge": np.hypot(hard_x, hard_y) ** 2,
+        # Smooth, but going somewhere: a flat white wall shows no banding, and nobody sees it in
+        # the shadows.
+        "gradient": 0.5 * np.minimum(slope, 0.5)
+        - maps.fine / typical
+        - np.maximum(0.0, hard - 1.5)
+        - np.maximum(0.0, 1.0 - luma / DARK)
+        - 4.0 * clipped,
+        "edge": hard**2,
     }
 
 

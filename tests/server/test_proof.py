@@ -105,6 +105,7 @@ def test_cells_lie_on_the_paper_and_apart(paper: str, columns: int) -> None:
     for px, mm in zip((sheet.size.width, sheet.size.height), size_mm, strict=True):
         assert abs(px * 25.4 / 200 - mm) < 0.1
     taken = np.zeros((sheet.size.height, sheet.size.width), dtype=int)
+    taken[: sheet.px(12) + sheet.header_px] += 1
     for row in range(rows):
         for column in range(columns):
             x, y = sheet.place(row, column)
