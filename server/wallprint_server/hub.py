@@ -254,7 +254,7 @@ class Hub:
         if job is None:
             return  # under way when its job ended
         try:
-            allowed = job.take(tile)
+            allowed = job.take(tile, checksum=peer.checksums)
         except WallprintError as error:
             self._fail(job, error.code, error.message)
         except OSError as error:

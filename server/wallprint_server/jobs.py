@@ -109,8 +109,12 @@ class Job:
             base += plane.held.count
         return all_tiles
 
-    def take(self, tile: Tile) -> int | None:
+    def take(self, tile: Tile, *, checksum: bool = False) -> int | None:
         """Put an incoming tile in place; the new credit when it is time to send one.
+
+        Args:
+            tile: as it came in.
+            checksum: whether it must have one, as agreed with the client: without it is damaged.
 
         Raises:
             ProtocolError: E_CREDIT, E_BAD_FIELD, or E_CRC for the third damaged tile. All of them
@@ -125,7 +129,7 @@ class Job:
             raise ProtocolError(f"plane {tile.plane} of {len(self.planes)}", code="E_BAD_FIELD")
         plane = self.planes[tile.plane]
         rect = flow.check_tile(tile, plane.grid, plane.bytes_per_pixel)
-        if flow.intact(tile):
+        if flow.intact(tile) and not (checksum and tile.crc is None):
             plane.spool.write(rect, payload)
             plane.held.add(tile.s)
         else:

@@ -124,7 +124,8 @@ class _Output:
         due: the tile that the server sends next; behind `next` when it begins from the start.
     """
 
-    def __init__(self, outcome: messages.Outcome, write: Write) -> None:
+    def __init__(self, outcome: messages.Outcome, write: Write, checksums: bool) -> None:
+        self._checksums = checksums
         self.outcome = outcome
         self._bytes_per_pixel = outcome.fmt.bytes_per_pixel
         self.grid = flow.check_grid(
@@ -142,7 +143,8 @@ class _Output:
         rect = flow.check_tile(tile, self.grid, self._bytes_per_pixel)
         if tile.s != self.due:
             raise LinkProtocol(f"tile {self.due} of the result expected, {tile.s} received")
-        if not flow.intact(tile):
+        # A checksum that was asked for and is not there has been damaged, too.
+        if (self._checksums and tile.crc is None) or not flow.intact(tile):
             raise ProtocolError(f"Tile {tile.s} of the result is damaged.", code="E_CRC")
         self.due += 1
         if tile.s < self.next:
@@ -304,7 +306,7 @@ class JobRun:
                 f"{request.out} in {request.layout} asked for, the server offers {answer.out}"
             )
         if self._output is None:
-            self._output = _Output(answer.out, self._write)
+            self._output = _Output(answer.out, self._write, self._link.checksums)
         elif answer.out != self._output.outcome:
             raise LinkProtocol("the server started anew cuts the result otherwise; start again")
         self._output.due = 0
