@@ -11,7 +11,7 @@ from wallprint_protocol import connection as connection_module
 from wallprint_protocol.connection import Connection
 from wallprint_protocol.errors import CODES, LinkTimeout
 from wallprint_testing.interference import IN_TIME_S, interfere, picture_of, run_job
-from wallprint_testing.proxy import Proxy, pass_on
+from wallprint_testing.proxy import DOWN, UP, Proxy, pass_on
 from wallprint_testing.watching import log_text, wait_for_rest
 
 SMALL_PX, LARGE_PX = 30, 900  # streams that are mostly headers, mostly pixels
@@ -40,6 +40,20 @@ def test_flipped_bytes_are_found_and_never_become_pixels(start_server, side_px, 
     assert set(endings.outcomes) - {"done", "cancelled"}  # some were found
     assert "Traceback" not in log_text(server)
     wait_for_rest(server)
+
+
+@pytest.mark.parametrize("way", [UP, DOWN])
+def test_damage_that_takes_the_checksum_along_is_found(server, way):
+    """The tile's field `crc` gets another name, and its last pixel another value."""
+
+    def treat(number, direction, offset, chunk):
+        if direction != way or b"\xa3crc\xce" not in chunk:
+            return chunk
+        return chunk[:-1].replace(b"\xa3crc\xce", b"\xa3crx\xce") + bytes([chunk[-1] ^ 1])
+
+    ending = run_job(server, picture_of(6, SMALL_PX), treat)
+    assert ending.wrong == 0
+    assert ending.outcome in ("E_CRC", "E_INCOMPLETE")
 
 
 def test_untouched_stream_in_pieces_of_one_byte_to_a_hundred(server):

@@ -323,7 +323,7 @@ class FuzzPeer:
         self._dealer = ZmtpDealer()
         self._dealer.connect(info.endpoints[0], user=USER, password=info.gate, timeout_s=ANSWER_S)
         if login != "none":
-            hello = messages.Hello(1, (1,), 0, bytes(32), {}, ("crc",), wire.MAX_CHUNK_BYTES)
+            hello = messages.Hello(1, (1,), 0, bytes(32), {}, (), wire.MAX_CHUNK_BYTES)
             self._dealer.send(wire.encode(hello), timeout_s=ANSWER_S)
             challenge = self._hear_answer()
             assert isinstance(challenge, messages.Challenge), challenge
