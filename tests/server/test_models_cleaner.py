@@ -14,6 +14,7 @@ from wallprint_server.models.networks.cleaner import Cleaner
 from wallprint_server.models.networks.mssnet import padded as mssnet_padded
 from wallprint_testing.networks import by_formula
 from wallprint_testing.networks import picture as photo
+from wallprint_testing.scenes import scene
 
 
 def picture(height: int, width: int, batch: int = 1) -> Tensor:
@@ -166,6 +167,17 @@ def test_border_of_the_catalogue_is_enough_for_the_weights_that_are_shipped() ->
     difference = (whole[..., inner] - tile[..., reach:-reach]).abs().max()
     assert float((whole - x).abs().mean()) > 1 / 255  # there was something to remove
     assert float(difference) < 1 / 65535
+
+
+def test_shipped_weights_gain_and_leave_the_mean_colour() -> None:
+    clean = torch.from_numpy(scene(160, 3)).permute(2, 0, 1)[None].float() / 255
+    for quality in (10, 30):
+        bad = jpeg.compress(clean, torch.tensor([quality]), torch.tensor([True]))
+        strength = (100 - quality) / 95
+        net = networks.load(REPAIR, store.load("repair"), strength).requires_grad_(False)
+        better = net(bad)
+        assert float((better - clean).square().mean()) < 0.9 * float((bad - clean).square().mean())
+        assert float((better - bad).mean((2, 3)).abs().max()) < 1 / 255
 
 
 def test_engine_checks_large_tiles_of_cells_at_even_places() -> None:

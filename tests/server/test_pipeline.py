@@ -15,6 +15,7 @@ from torch import Tensor
 from wallprint_protocol.errors import Cancelled, WallprintError
 from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_size import Placement, Rect, Size, Window, place
+from wallprint_server.imaging.reach import FLAT_REACH_PX
 from wallprint_server.pipeline.enlarge import anchored
 from wallprint_testing.engines import FakeEngine, conv_network, run_pipeline
 
@@ -22,14 +23,16 @@ RGB8, RGB16 = PixelLayout("RGB", "u8"), PixelLayout("RGB", "u16")
 RGBF = PixelLayout("RGB", "f32")
 
 
-def photo(width: int = 300, height: int = 220, channels: int = 3) -> np.ndarray:
+def photo(
+    width: int = 300, height: int = 220, channels: int = 3, noise: float = 0.03
+) -> np.ndarray:
     """A picture with edges, texture and gradients, (H, W, C) in [0, 1]."""
     rng = np.random.default_rng(1)
     y, x = np.mgrid[:height, :width]
     base = 0.5 + 0.3 * np.sin(x / 9.0) * np.cos(y / 13.0) + 0.1 * ((x // 24 + y // 20) % 2)
-    noise = rng.normal(0, 0.03, (height, width, channels))
+    grain = rng.normal(0, noise, (height, width, channels))
     tint = np.linspace(-0.08, 0.08, channels)
-    return np.clip(base[..., None] + tint + noise, 0, 1)
+    return np.clip(base[..., None] + tint + grain, 0, 1)
 
 
 def u8(picture: np.ndarray) -> np.ndarray:
@@ -116,14 +119,22 @@ def test_grey_stays_grey_and_the_mean_colour_stays() -> None:
     result, _ = run_pipeline(u8(grey), RGB8, Size(600, 440), engine=FakeEngine(), sharpen="matte")
     assert (result.max(2).astype(int) - result.min(2)).max() <= 1
 
-    def shifted(x: Tensor) -> Tensor:  # a repair network with a colour cast
+
+def test_a_repair_leaves_grey_grey_and_flat_flat() -> None:
+    """Whatever the network does: here it has a colour cast and a pattern of its own."""
+
+    def cast(x: Tensor) -> Tensor:
         return conv_network(1)(x) + torch.tensor([0.02, -0.01, 0.01]).view(1, 3, 1, 1)
 
-    engine = FakeEngine(repair=shifted)
-    colour, _ = run_pipeline(
-        photo(), RGBF, Size(600, 440), engine=engine, sharpen="matte", repair=100
-    )
-    assert np.abs(colour.mean((0, 1)) / photo().mean((0, 1)) - 1).max() < 1e-3
+    picture = np.repeat(photo(channels=1), 3, 2)
+    picture[:, :200] = 0.4
+    options = {"engine": FakeEngine(repair=cast), "repair": 100, "sharpen": "none"}
+    result, _ = run_pipeline(picture, RGBF, Size(300, 220), **options)
+    flat = result[:, : 200 - FLAT_REACH_PX]
+    assert np.ptp(flat) == 0
+    assert abs(flat[0, 0, 0] - 0.4) < 1e-6
+    assert np.abs(result - picture)[:, 210:].max() > 1e-3
+    assert (result.max(2) - result.min(2)).max() < 1e-6
 
 
 def test_a_16_bit_ramp_keeps_its_levels_through_a_half_precision_network() -> None:
@@ -586,22 +597,21 @@ def _auto(picture: np.ndarray, layout: PixelLayout = RGB8) -> int:
 
 
 def test_automatic_repair_follows_the_jpeg_quality() -> None:
-    picture = u8(photo(512, 384))
+    picture = u8(photo(512, 384, noise=0.013))
     amounts = [_auto(_jpeg(picture, quality)) for quality in (90, 70, 50, 30, 10)]
     assert amounts == sorted(amounts)
     assert amounts[0] < 30
     assert amounts[-1] >= 85
-    assert _auto(picture) == 0
+    y, x = np.mgrid[:384, :512]
+    waves = 128 + 60 * np.sin(x / 9.0) * np.cos(y / 13.0)
+    assert _auto(u8(np.repeat(waves[..., None], 3, 2) / 255)) == 0
 
 
 def test_enlarging_a_jpeg_begins_with_the_network_for_jpegs() -> None:
     """A mild one goes without a repair, a strong one with it; a clean picture as ever."""
     ladders, repairs, notes = [], [], []
-    for picture in (
-        u8(photo(256, 192)),
-        _jpeg(u8(photo(256, 192)), 90),
-        _jpeg(u8(photo(256, 192)), 30),
-    ):
+    clean = u8(photo(256, 192, noise=0.01))
+    for picture in (clean, _jpeg(clean, 90), _jpeg(clean, 20)):
         _, report = run_pipeline(picture, RGB8, Size(512, 384), engine=FakeEngine(), repair=None)
         ladders.append(report.to_map()["ladder"])
         repairs.append(report.repair_amount)

@@ -21,8 +21,9 @@ GAUSSIAN_CUT = 4
 ANCHOR_SIGMA_PX = 1.5
 # Bicubic enlargement (2), local mean (1), low-pass, and its bicubic enlargement (2).
 ANCHOR_REACH_PX = 2 + 1 + ceil(GAUSSIAN_CUT * ANCHOR_SIGMA_PX) + 2
-# Low-pass that keeps a repair from moving slow colour, source px.
-REPAIR_SIGMA_PX = 2.0
+# Neighbourhood in which the source must differ before a repair may change anything.
+# A JPEG's blocks of colour are 16 px wide and may be even inside.
+FLAT_REACH_PX = 16
 # Neighbourhood in which the source must show colour before a network may add some.
 NEUTRAL_REACH_PX = 2
 # Neighbourhood in which the source must have texture before a network may add some.

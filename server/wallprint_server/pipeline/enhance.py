@@ -26,9 +26,9 @@ from ..imaging.luma import luma_reader
 from ..imaging.mosaic import Mosaic, fade_in
 from ..imaging.reach import (
     FILL_REACH_PX,
+    FLAT_REACH_PX,
     INK_REACH_PX,
     KERNEL_LOBES,
-    REPAIR_SIGMA_PX,
     SEAM_PX,
     gaussian_reach,
 )
@@ -437,7 +437,7 @@ class _Job:
         margin, cell = FILL_REACH_PX if self.request.layout.has_alpha and not self.opaque else 0, 1
         if self.plan.repair is not None:
             cell = self.plan.repair[0].multiple
-            margin += self.plan.repair[0].reach_px + gaussian_reach(REPAIR_SIGMA_PX)
+            margin += max(self.plan.repair[0].reach_px, FLAT_REACH_PX)
         wide_x, wide_y = (
             (max(0, a - margin) // cell * cell, min(length, b + margin))
             for (a, b), length in (

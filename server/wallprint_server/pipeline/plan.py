@@ -17,9 +17,8 @@ from wallprint_protocol.request import Request
 from ..imaging.reach import (
     ANCHOR_REACH_PX,
     FILL_REACH_PX,
-    REPAIR_SIGMA_PX,
+    FLAT_REACH_PX,
     SEAM_PX,
-    gaussian_reach,
     kernel_reach,
 )
 from ..imaging.tiles import Axis, Span, cut_axis
@@ -248,7 +247,7 @@ def make_plan(
     sharpening = output_sharpening(options.sharpen, options.strength, options.ppi, distance)
     networks = [*before, *ladder]
     reaches = grid_reaches(ladder, step)
-    reach = reaches[0] + sum(spec.reach_px + gaussian_reach(REPAIR_SIGMA_PX) for spec in before)
+    reach = reaches[0] + sum(max(spec.reach_px, FLAT_REACH_PX) for spec in before)
     reach += sharpening.reach_px * step if sharpening else 0.0
     reach += FILL_REACH_PX if request.layout.has_alpha and not opaque else 0.0
     blend_px = 0 if all(spec.exact for spec in networks) else BLEND_PX

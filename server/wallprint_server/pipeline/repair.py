@@ -16,13 +16,14 @@ from torch import Tensor
 
 from wallprint_protocol.print_size import Rect, Size
 
-from ..imaging.local import gaussian_blur
-from ..imaging.reach import REPAIR_SIGMA_PX
+from ..imaging.local import local_max
+from ..imaging.reach import FLAT_REACH_PX
 from ..models.networks.cleaner import FADE
 from . import jpeg_grid
 from .enlarge import Apply, chroma_gate
 
 BLOCK = 8
+FULL_RANGE = 255.0  # a difference of one level is enough for the whole repair
 SAMPLE_PX = 256
 SAMPLES_A_SIDE = 4
 GRID_SAMPLE_PX = 128  # of each sample, for the coefficients
@@ -154,10 +155,12 @@ def strength_and_blend(amount: int) -> tuple[float, float]:
 
 
 def repair(x: Tensor, network: Apply, blend: float) -> Tensor:
-    """Blend in the network's answer; slow colour is the source's, and grey stays grey.
+    """Blend in the network's answer; grey stays grey, and flat stays flat.
 
-    Without the low-pass the networks move a photograph's mean by up to 1.5 %; with it by 0.01 %,
-    at the same gain in PSNR.
+    Blocks of colour are 16 px wide, so the answer is taken as it is, slow parts included: without
+    them a JPEG of quality 10 to 40 gains 0.15 to 0.35 dB less. Where everything within
+    FLAT_REACH_PX is the same there is nothing to repair, and a network's own weak pattern (half a
+    level, two at a picture's border) stays out.
 
     Args:
         x: (1, C, H, W) float32, C = 1, 3 or 4 (CMY together, K on its own).
@@ -170,8 +173,9 @@ def repair(x: Tensor, network: Apply, blend: float) -> Tensor:
     grey = x.shape[1] == 1
     y = network(inside.expand(-1, 3, -1, -1).contiguous() if grey else inside)
     change = (y.mean(1, keepdim=True) if grey else y) - inside
-    change = change - gaussian_blur(change, REPAIR_SIGMA_PX)
     if not grey:
         mean = change.mean(1, keepdim=True)
         change = mean + (change - mean) * chroma_gate(inside)
-    return x + blend * change
+    spread = local_max(inside, FLAT_REACH_PX) + local_max(-inside, FLAT_REACH_PX)
+    uneven = (spread.amax(1, keepdim=True) * FULL_RANGE).clamp(max=1.0)
+    return x + blend * uneven * change
