@@ -23,8 +23,8 @@ _STAGES = {
     "repair": (
         "Repair",
         "A small network that has seen thousands of compressed pictures beside their originals "
-        "takes out JPEG blocks and noise ({strength} of 100). Its slow colour changes are taken "
-        "back: the tones stay yours.",
+        "takes out JPEG blocks and noise ({strength} of 100). Grey stays grey, and where the "
+        "photograph is flat nothing changes.",
     ),
     "deblur": (
         "Deblur",
