@@ -33,7 +33,7 @@ class BlurMix:
     """How often what is done.
 
     Attributes:
-        still: share with at most 3 px: sharp pictures must stay as they are.
+        still: share with at most 3 px, a third of them none: sharp pictures must stay as they are.
         long: share with 20 px and more.
         moving: share with a foreground that moves on a path of its own.
         defocused: share with a defocus instead of a motion.
@@ -42,8 +42,8 @@ class BlurMix:
         longest_px: no path is longer.
     """
 
-    still: float = 0.1
-    long: float = 0.3
+    still: float = 0.15
+    long: float = 0.25
     moving: float = 0.25
     defocused: float = 0.12
     coded: float = 0.35
@@ -54,7 +54,7 @@ class BlurMix:
 def lengths(draw: torch.Generator, count: int, mix: BlurMix) -> Tensor:
     """(count,) extents of the blur, px."""
     kind = uniform(draw, 0, 1, count)
-    short, middle = uniform(draw, 0, 3, count), uniform(draw, 3, 20, count)
+    short, middle = uniform(draw, -1.5, 3, count).clamp(min=0), uniform(draw, 3, 20, count)
     far = uniform(draw, 20, MOST_PX, count)
     chosen = torch.where(kind < mix.still, short, torch.where(kind < 1 - mix.long, middle, far))
     return chosen.clamp(max=mix.longest_px)
