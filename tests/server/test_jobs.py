@@ -89,8 +89,10 @@ def opened(room, message=None, peer=b"peer") -> jobs.Job:
         ({"options": {"window": [0.0, 0.0, 41.0, 30.0]}}, "E_BAD_FIELD", None),
         ({"options": {"window": "abcd"}}, "E_BAD_FIELD", None),
         ({"options": {"window": 7}}, "E_BAD_FIELD", None),
-        ({"options": {"rect": [0, 0, 81, 60]}}, "E_BAD_FIELD", None),
-        ({"options": {"rect": [-1, 0, 5, 5]}}, "E_BAD_FIELD", None),
+        ({"options": {"rect": [80, 0, 5, 5]}}, "E_BAD_FIELD", None),  # beside the result
+        ({"options": {"rect": [-5, 0, 5, 5]}}, "E_BAD_FIELD", None),
+        ({"options": {"rect": [0, 0, 0, 60]}}, "E_BAD_FIELD", None),
+        ({"options": {"rect": [0, 0, 262145, 60]}}, "E_BAD_FIELD", None),
         ({"options": {"rect": None}}, "E_BAD_FIELD", None),
         ({"options": {"ppi": 1e300}}, "E_BAD_FIELD", None),
         ({"options": {"repair": True}}, "E_BAD_FIELD", None),
