@@ -15,6 +15,9 @@ from wallprint_testing.watching import PeakMemory
 
 FRAME_BYTES = 1 << 20
 
+# A full queue of connections lets the next one wait for a second.
+CONNECT_S = 5.0
+
 
 def greeting(mechanism: bytes, minor: int = 1) -> bytes:
     """The 64 bytes with which ZMTP 3 begins (https://rfc.zeromq.org/spec/37/)."""
@@ -64,7 +67,8 @@ def dial(address: str) -> Iterator[socket.socket]:
         link = _dial_unix(where)
     else:
         host, _, port = where.rpartition(":")
-        link = socket.create_connection((host, int(port)), timeout=1.0)
+        link = socket.create_connection((host, int(port)), timeout=CONNECT_S)
+        link.settimeout(1.0)
     with link:
         yield link
 
