@@ -137,6 +137,33 @@ def test_a_repair_leaves_grey_grey_and_flat_flat() -> None:
     assert (result.max(2) - result.min(2)).max() < 1e-6
 
 
+@pytest.mark.parametrize("out", [(411, 302), (300, 220)])
+def test_a_network_of_cells_meets_the_same_cells_in_every_tile(out: tuple[int, int]) -> None:
+    """The repair works on 2 x 2 pixels at once: where they begin must not depend on the tile."""
+
+    def cells(x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        even = torch.nn.functional.pad(x, (0, width % 2, 0, height % 2), mode="replicate")
+        mean = torch.nn.functional.avg_pool2d(even, 2).repeat_interleave(2, 2)
+        return mean.repeat_interleave(2, 3)[..., :height, :width]
+
+    tiled, whole = (
+        run_pipeline(
+            photo(),
+            RGBF,
+            Size(*out),
+            engine=FakeEngine(repair=cells),
+            repair=100,
+            sharpen="none",
+            tile_px=tile_px,
+        )
+        for tile_px in (161, 4096)
+    )
+    assert len(tiled[1].plan.columns) > 1
+    assert len(whole[1].plan.columns) == 1
+    assert np.abs(tiled[0] - whole[0]).max() < 1e-5
+
+
 def test_a_16_bit_ramp_keeps_its_levels_through_a_half_precision_network() -> None:
     def half(x: Tensor) -> Tensor:
         return conv_network(2)(x).half().float()

@@ -19,9 +19,9 @@ from wallprint_protocol.request import STYLES
 
 from ..before_after import before_after
 from ..print_job import PrintOptions, make_print
-from ..server_access import ServerAccess
-from ..terminal import Interrupt, ProgressLine, say, tell
+from ..terminal import tell
 from .print_options import add_size_options, add_where_options
+from .single_job import single_job
 
 if TYPE_CHECKING:
     from . import Subparsers
@@ -71,22 +71,14 @@ def run(options: argparse.Namespace) -> int:
         ) from None
     photograph = _save_photograph(options.output / "photograph.jpg")
     target = options.output / "print.tif"
-    with (
-        Interrupt() as interrupt,
-        ServerAccess(
-            options.server,
-            on_status=lambda text: say(text, quiet=options.quiet),
-            should_cancel=interrupt,
-        ) as access,
-        ProgressLine(photograph.name, quiet=options.quiet) as line,
-    ):
+    with single_job(options, photograph.name) as job:
         outcome = make_print(
             photograph,
             print_options,
             lambda plan: target,
-            access.connection,
-            on_progress=line.show,
-            should_cancel=interrupt,
+            job.connect,
+            on_progress=job.line.show,
+            should_cancel=job.cancelled,
         )
     size = outcome.size or Size(1, 1)
     picture = options.output / "before-after.png"

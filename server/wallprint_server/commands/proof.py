@@ -12,8 +12,7 @@ from wallprint_protocol.errors import EXIT_DONE, BadInput
 from wallprint_protocol.file_formats import format_of
 
 from ..imaging.files_out import check_folder
-from ..server_access import ServerAccess
-from ..terminal import Interrupt, ProgressLine, say, tell
+from ..terminal import say, tell
 from .print_options import (
     add_job_options,
     add_paper_options,
@@ -21,6 +20,7 @@ from .print_options import (
     add_where_options,
     print_options_of,
 )
+from .single_job import single_job
 
 if TYPE_CHECKING:
     from . import Subparsers
@@ -67,24 +67,16 @@ def run(options: argparse.Namespace) -> int:
 
     print_options = print_options_of(options)
     output = _output(options)
-    with (
-        Interrupt() as interrupt,
-        ServerAccess(
-            options.server,
-            on_status=lambda text: say(text, quiet=options.quiet),
-            should_cancel=interrupt,
-        ) as access,
-        ProgressLine(options.picture.name, quiet=options.quiet) as line,
-    ):
+    with single_job(options, options.picture.name) as job:
         proof = make_proof(
             options.picture,
             print_options,
             output,
-            access.connection,
+            job.connect,
             paper=options.paper,
             all_strengths=options.strengths,
-            on_progress=line.show,
-            should_cancel=interrupt,
+            on_progress=job.line.show,
+            should_cancel=job.cancelled,
         )
     for note in proof.notes:
         say(f"note: {note}", quiet=options.quiet)

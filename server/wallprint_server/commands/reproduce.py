@@ -17,8 +17,8 @@ from wallprint_protocol.print_size import Rect
 from ..imaging.files_in import Source, open_selection, open_source
 from ..imaging.xmp import passport_of
 from ..print_job import sha256_of
-from ..server_access import ServerAccess
-from ..terminal import Interrupt, ProgressLine, say, tell
+from ..terminal import tell
+from .single_job import SingleJob, single_job
 
 if TYPE_CHECKING:
     from . import Subparsers
@@ -60,16 +60,10 @@ def run(options: argparse.Namespace) -> int:
             raise BadInput("The print was made with a selection; name it with --selection.")
         _check_file(options.selection, passport.selection_sha256, "selection", "file")
     with (
-        Interrupt() as interrupt,
-        ServerAccess(
-            options.server,
-            on_status=lambda text: say(text, quiet=options.quiet),
-            should_cancel=interrupt,
-        ) as access,
-        ProgressLine(options.picture.name, quiet=options.quiet) as line,
+        single_job(options, options.picture.name) as job,
         open_source(options.picture) as source,
     ):
-        again = _again(passport, source, options.selection, access.connection(), line, interrupt)
+        again = _again(passport, source, options.selection, job)
     same = again.pixels_sha256 == passport.pixels_sha256
     differences = passport.differences(again)
     if options.json:
@@ -143,14 +137,7 @@ def _check_file(path: Path, expected: str, what: str, hashed: str) -> None:
         )
 
 
-def _again(
-    passport: Passport,
-    source: Source,
-    selection: Path | None,
-    connection: client.Connection,
-    line: ProgressLine,
-    should_cancel: Interrupt,
-) -> Passport:
+def _again(passport: Passport, source: Source, selection: Path | None, job: SingleJob) -> Passport:
     """The passport of a second run."""
     request = passport.request
     if (source.size, source.layout) != (request.source, request.layout):
@@ -174,9 +161,9 @@ def _again(
             source.read,
             take,
             read_selection=mask.read if mask else None,
-            on_progress=line.show,
-            should_cancel=should_cancel,
-            connection=connection,
+            on_progress=job.line.show,
+            should_cancel=job.cancelled,
+            connection=job.connect(),
         )
     finally:
         if mask is not None:

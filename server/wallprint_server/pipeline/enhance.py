@@ -131,10 +131,10 @@ class _Job:
         plan, rect = self.plan, self.request.rect
         self.on_progress("load", 0, plan.tiles, 0)
         with self._timed("load"):
-            self.repair_net = None
+            self.repairing: tuple[Apply, float] | None = None
             if plan.repair is not None:
-                strength = strength_and_blend(plan.repair[1])[0]
-                self.repair_net = self._network(plan.repair[0].name, strength)
+                strength, blend = strength_and_blend(plan.repair[1])
+                self.repairing = self._network(plan.repair[0].name, strength), blend
             self.ladder = [(self._network(spec.name), spec) for spec in plan.ladder]
             self.deblurring = self._deblurring()
         self._fill_padding()
@@ -361,9 +361,7 @@ class _Job:
             return self._repaired(x)
 
     def _repaired(self, x: Tensor) -> Tensor:
-        if self.repair_net is None or self.plan.repair is None:
-            return x
-        return repair(x, self.repair_net, strength_and_blend(self.plan.repair[1])[1])
+        return repair(x, *self.repairing) if self.repairing is not None else x
 
     def _needed(
         self,
