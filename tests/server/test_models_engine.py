@@ -191,6 +191,14 @@ def test_networks_stay_loaded_until_released() -> None:
     assert "CPU" in mine.describe()
 
 
+def test_of_a_network_with_a_strength_the_one_that_is_asked_for_is_given() -> None:
+    mine, x = Engine("cpu"), picture(16, 16).float()
+    weak, strong = (mine.network("repair", strength)(x) for strength in (0.2, 0.9))
+    assert float((weak - strong).abs().max()) > 1e-3
+    assert torch.equal(mine.network("repair", 0.2)(x), weak)
+    assert mine.network("repair", 0.2) is mine.network("repair", 0.2)
+
+
 @pytest.mark.parametrize("device", ["cuda", "mps", "tpu"])
 def test_a_device_that_is_not_there(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -50,6 +50,24 @@ def test_spans_cover_the_result_once_with_the_whole_reach() -> None:
         assert len({span.source[1] - span.source[0] for span in spans}) == 1
 
 
+@pytest.mark.parametrize("cell_px", [2, 16])
+def test_windows_begin_at_cells_and_keep_the_whole_reach(cell_px: int) -> None:
+    draw = random.Random(cell_px)
+    for _ in range(200):
+        source, out = draw.randint(100, 3000), draw.randint(50, 6000)
+        offset = draw.uniform(0, source / 3)
+        axis = Axis(source, offset, draw.uniform(30, source - offset), out)
+        reach = draw.uniform(0, 60)
+        spans = cut_axis(axis, tile_px=draw.randint(64, 400), reach=reach, cell_px=cell_px)
+        assert len({stop - start for start, stop in (span.source for span in spans)}) == 1
+        for span in spans:
+            start, stop = span.source
+            assert start % cell_px == 0
+            assert start <= max(0, axis.at(span.out[0]) - reach)
+            assert stop >= min(source, axis.at(span.out[1] - 1) + reach)
+            assert stop <= source
+
+
 def test_only_direct_neighbours_share_pixels() -> None:
     rng = random.Random(4)
     for _ in range(300):
