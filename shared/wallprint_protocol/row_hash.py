@@ -35,8 +35,7 @@ class RowHash:
         known = (self._next_y - rect.y) * self._row_bytes
         bottom = rect.y + rect.height
         if bottom > self._next_y:
-            with memoryview(pixels) as view:
-                self._digest.update(view[known:])
+            self._digest.update(memoryview(pixels).cast("B")[known:])
             self._next_y = bottom
 
     def hexdigest(self) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from wallprint_protocol import client
+from wallprint_protocol.passport import Passport
+from wallprint_protocol.pixels import PixelLayout
+from wallprint_protocol.print_size import Size, place
+from wallprint_protocol.request import Request
+from wallprint_protocol.row_hash import RowHash
 from wallprint_server import cli
 from wallprint_server.models import store
+from wallprint_server.server_access import ServerAccess
 
 
 def wallprint(*arguments: str | Path, code: int = 0) -> tuple[dict[str, Any], str]:
@@ -130,3 +140,70 @@ def test_a_print_of_a_print_warns(made: Path, tmp_path: Path) -> None:
     assert any("sharpened again" in note for note in summary["notes"])
     summary, _ = wallprint(*arguments, "--sharpen", "none")
     assert not any("sharpened again" in note for note in summary["notes"])
+
+
+@pytest.fixture(scope="module")
+def of_a_layer(made: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """(Krita document, picture): what Krita saves of a print made from a B, G, R, A layer."""
+    folder = tmp_path_factory.mktemp("layer")
+    Image.open(made / "photo.jpg").save(folder / "photo.png")
+    rgb = np.asarray(Image.open(folder / "photo.png"))
+    bgra = np.dstack([rgb[..., ::-1], np.full(rgb.shape[:2], 255, np.uint8)])
+    layout = PixelLayout("BGRA", "u8", "straight")
+    placement = place(Size(64, 48), Size(128, 96))
+    request = Request.build(
+        Size(64, 48), layout, placement, repair=0, deblur=0, device="cpu", ppi=200.0
+    )
+    rows, parts = RowHash(128 * 4), []
+    with ServerAccess("embedded") as access:
+        result = client.enhance(
+            request,
+            lambda r: np.ascontiguousarray(bgra[r.y : r.y + r.height]).tobytes(),
+            rows.writing(lambda _rect, pixels: parts.append(bytes(pixels))),
+            connection=access.connection(),
+        )
+    assert rows.hexdigest() == hashlib.sha256(b"".join(parts)).hexdigest()
+    print_ = Passport(
+        request,
+        source_sha256=hashlib.sha256(bgra.tobytes()).hexdigest(),
+        source_is="pixels",
+        pixels_sha256=rows.hexdigest(),
+        report=result.report,
+        icc="sRGB",
+    )
+    other = replace(print_, source_sha256="0" * 64, pixels_sha256="1" * 64)
+    layers = {"{a}": print_.to_map(), "{b}": other.to_map()}
+    with zipfile.ZipFile(folder / "print.kra", "w") as archive:
+        archive.writestr("mimetype", "application/x-krita")
+        archive.writestr("name/annotations/wallprint", json.dumps({"layers": layers}))
+    return folder / "print.kra", folder / "photo.png"
+
+
+def test_a_print_made_in_krita_again(of_a_layer: tuple[Path, Path]) -> None:
+    """Found among two, from a picture with other channels, bit for bit."""
+    summary, _ = wallprint("reproduce", *of_a_layer)
+    assert summary["same"] is True
+
+
+def test_a_krita_document_and_what_does_not_fit(
+    of_a_layer: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document, picture = of_a_layer
+    changed = Image.open(picture)
+    changed.putpixel((3, 3), (1, 2, 3))
+    changed.save(tmp_path / "changed.png")
+    assert "None of the 2 prints" in refused(capsys, document, tmp_path / "changed.png")
+    with zipfile.ZipFile(document) as archive:
+        layers = json.loads(archive.read("name/annotations/wallprint"))["layers"]
+    (tmp_path / "p.json").write_text(json.dumps(layers["{a}"]))
+    words = refused(capsys, tmp_path / "p.json", tmp_path / "changed.png")
+    assert "is not the picture" in words
+    Image.open(picture).convert("L").save(tmp_path / "grey.png")
+    assert "GRAY pixels of u8" in refused(capsys, tmp_path / "p.json", tmp_path / "grey.png")
+    Image.open(picture).crop((0, 0, 60, 48)).save(tmp_path / "small.png")
+    assert "60x48 px, but the layer" in refused(capsys, tmp_path / "p.json", tmp_path / "small.png")
+    with zipfile.ZipFile(tmp_path / "plain.kra", "w") as archive:
+        archive.writestr("mimetype", "application/x-krita")
+    assert "carries no passport" in refused(capsys, tmp_path / "plain.kra", picture)
+    (tmp_path / "cut.kra").write_bytes(document.read_bytes()[:100])
+    assert "no whole Krita document" in refused(capsys, tmp_path / "cut.kra", picture)

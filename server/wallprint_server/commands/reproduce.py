@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wallprint_protocol import client
 from wallprint_protocol.errors import EXIT_DONE, BadInput
 from wallprint_protocol.passport import Passport
+from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_size import Rect
+from wallprint_protocol.row_hash import RowHash
 
 from ..imaging.files_in import Source, open_selection, open_source
 from ..imaging.xmp import passport_of
@@ -25,6 +29,9 @@ if TYPE_CHECKING:
 
 EXIT_DIFFERS = 1
 _MAX_JSON_BYTES = 1 << 20
+_KRITA_ANNOTATION = "/annotations/wallprint"  # in a .kra file, which is a ZIP
+_STRIP_ROWS = 64
+Read = Callable[[Rect], bytes]
 
 
 def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -> None:
@@ -39,9 +46,17 @@ def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -
         "input, 3 server trouble, 4 out of memory or disk, 130 cancelled.",
     )
     parser.add_argument(
-        "passport", metavar="PASSPORT", type=Path, help="the JSON file, or the print itself"
+        "passport",
+        metavar="PASSPORT",
+        type=Path,
+        help="the JSON file, the print itself, or the Krita document that it is in",
     )
-    parser.add_argument("picture", metavar="PICTURE", type=Path, help="the print's source")
+    parser.add_argument(
+        "picture",
+        metavar="PICTURE",
+        type=Path,
+        help="the print's source; of a print made in an editor, a file with the layer's pixels",
+    )
     parser.add_argument("--selection", metavar="MASK.png", type=Path, help="if there was one")
     parser.add_argument(
         "--server", metavar="auto|ADDRESS|embedded", default="auto", help="as of `enhance`"
@@ -53,17 +68,13 @@ def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -
 
 def run(options: argparse.Namespace) -> int:
     """Compare; the exit code."""
-    passport = read_passport(options.passport)
-    _check_file(options.picture, passport.source_sha256, "picture", passport.source_is)
-    if passport.request.selection is not None:
-        if options.selection is None:
-            raise BadInput("The print was made with a selection; name it with --selection.")
-        _check_file(options.selection, passport.selection_sha256, "selection", "file")
+    passports = read_passports(options.passport)
     with (
         single_job(options, options.picture.name) as job,
         open_source(options.picture) as source,
     ):
-        again = _again(passport, source, options.selection, job)
+        passport, read = _matching(passports, source)
+        again = _again(passport, source, read, options.selection, job)
     same = again.pixels_sha256 == passport.pixels_sha256
     differences = passport.differences(again)
     if options.json:
@@ -87,8 +98,8 @@ def run(options: argparse.Namespace) -> int:
     return EXIT_DONE if same else EXIT_DIFFERS
 
 
-def read_passport(path: Path) -> Passport:
-    """The passport of a JSON file, or of a print that carries it.
+def read_passports(path: Path) -> list[Passport]:
+    """The passports of a JSON file, of a print that carries one, or of a Krita document's layers.
 
     Raises:
         BadInput: there is none that can be read.
@@ -99,12 +110,16 @@ def read_passport(path: Path) -> Passport:
     except OSError as error:
         raise BadInput(f"The passport {path} cannot be read ({error.strerror}).") from None
     try:
-        if content.lstrip()[:1] == b"{":
+        if content.startswith(b"PK"):
+            found = _of_krita(path)
+        elif content.lstrip()[:1] == b"{":
             if len(content) > _MAX_JSON_BYTES:
                 raise ValueError("it is larger than any passport")
-            return Passport.from_map(json.loads(content))
-        with open_source(path) as printed:
-            found = passport_of(printed.metadata.xmp)
+            found = [Passport.from_map(json.loads(content))]
+        else:
+            with open_source(path) as printed:
+                inside = passport_of(printed.metadata.xmp)
+            found = [inside] if inside else []
     except BadInput:
         raise BadInput(
             f"{path} is neither a passport nor a picture; name the .passport.json that "
@@ -115,7 +130,7 @@ def read_passport(path: Path) -> Passport:
             f"The passport {path} cannot be used: {error}; make the print again with "
             "`wallprint enhance --passport`."
         ) from None
-    if found is None:
+    if not found:
         raise BadInput(
             f"{path} carries no passport (a program that saved it may have dropped it); name the "
             ".passport.json instead."
@@ -123,13 +138,71 @@ def read_passport(path: Path) -> Passport:
     return found
 
 
-def _check_file(path: Path, expected: str, what: str, hashed: str) -> None:
-    if hashed != "file":
+def _of_krita(path: Path) -> list[Passport]:
+    """Those of a .kra file, the latest first."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith(_KRITA_ANNOTATION)]
+            if not names or archive.getinfo(names[0]).file_size > _MAX_JSON_BYTES:
+                return []
+            layers = json.loads(archive.read(names[0]))["layers"]
+            return [Passport.from_map(value) for value in reversed(layers.values())]
+    except (zipfile.BadZipFile, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it is no whole Krita document ({error})") from None
+
+
+def _matching(passports: Sequence[Passport], source: Source) -> tuple[Passport, Read]:
+    """The first passport that is of this picture, and how its pixels are read for it.
+
+    Raises:
+        BadInput: none is.
+    """
+    if len(passports) == 1:
+        return passports[0], _checked_source(passports[0], source)
+    for passport in passports:
+        with contextlib.suppress(BadInput):
+            return passport, _checked_source(passport, source)
+    raise BadInput(
+        f"None of the {len(passports)} prints was made from the pixels of {source.path}; name a "
+        "file with the unchanged layer's pixels."
+    )
+
+
+def _checked_source(passport: Passport, source: Source) -> Read:
+    request, path = passport.request, source.path
+    if passport.source_is == "file":
+        _compare(path, "picture", sha256_of(path), passport.source_sha256)
+        if (source.size, source.layout) != (request.source, request.layout):
+            raise BadInput(
+                f"{path} is read as {source.size.width}x{source.size.height} px, "
+                f"{source.layout.to_map()}, but was read as {request.source.width}x"
+                f"{request.source.height} px, {request.layout.to_map()}, when the print was made; "
+                "use the wallprint and libvips that made it."
+            )
+        return source.read
+    if source.size != request.source:
         raise BadInput(
-            "The passport is of a layer in an editor, whose pixels no file has; make the print "
-            "again there."
+            f"{path} has {source.size.width}x{source.size.height} px, but the layer that the print "
+            f"was made from had {request.source.width}x{request.source.height} px; name a file "
+            "with just that layer's pixels."
         )
-    found = sha256_of(path)
+    from ..imaging.relaid import reader_in  # numpy, which most passports can do without
+
+    read = reader_in(source, request.layout)
+    _compare(path, "picture", _pixels_sha256(source, read, request.layout), passport.source_sha256)
+    return read
+
+
+def _pixels_sha256(source: Source, read: Read, layout: PixelLayout) -> str:
+    size = source.size
+    rows = RowHash(size.width * layout.bytes_per_pixel)
+    for y in range(0, size.height, _STRIP_ROWS):
+        strip = Rect(0, y, size.width, min(_STRIP_ROWS, size.height - y))
+        rows.take(strip, read(strip))
+    return rows.hexdigest()
+
+
+def _compare(path: Path, what: str, found: str, expected: str) -> None:
     if found != expected:
         raise BadInput(
             f"{path} is not the {what} that the print was made from: its SHA-256 is {found}, the "
@@ -137,28 +210,45 @@ def _check_file(path: Path, expected: str, what: str, hashed: str) -> None:
         )
 
 
-def _again(passport: Passport, source: Source, selection: Path | None, job: SingleJob) -> Passport:
+def _checked_mask(passport: Passport, source: Source, path: Path | None) -> Source | None:
+    """The selection, None when the print was made without one.
+
+    Raises:
+        BadInput: it is not there, or another.
+    """
+    layout = passport.request.selection
+    if layout is None:
+        return None
+    if path is None:
+        raise BadInput("The print was made with a selection; name it with --selection.")
+    mask = open_selection(path, source.size)
+    try:
+        if passport.source_is == "file":
+            found = sha256_of(path)
+        else:
+            found = _pixels_sha256(mask, mask.read, mask.layout)
+        _compare(path, "selection", found, passport.selection_sha256)
+    except BadInput:
+        mask.close()
+        raise
+    return mask
+
+
+def _again(
+    passport: Passport, source: Source, read: Read, selection: Path | None, job: SingleJob
+) -> Passport:
     """The passport of a second run."""
     request = passport.request
-    if (source.size, source.layout) != (request.source, request.layout):
-        raise BadInput(
-            f"{source.path} is read as {source.size.width}x{source.size.height} px, "
-            f"{source.layout.to_map()}, but was read as {request.source.width}x"
-            f"{request.source.height} px, {request.layout.to_map()}, when the print was made; "
-            "use the wallprint and libvips that made it."
-        )
+    mask = _checked_mask(passport, source, selection)
     digest = hashlib.sha256()
 
     def take(rect: Rect, pixels: memoryview) -> None:
         digest.update(pixels)
 
-    mask = None
-    if request.selection is not None and selection is not None:
-        mask = open_selection(selection, source.size)
     try:
         result = client.enhance(
             request,
-            source.read,
+            read,
             take,
             read_selection=mask.read if mask else None,
             on_progress=job.line.show,
