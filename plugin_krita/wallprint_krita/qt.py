@@ -1,7 +1,7 @@
 """The one place that knows which Qt binding this Krita has: PyQt6 (Krita 6) or PyQt5."""
 
 try:
-    from PyQt6.QtCore import QLocale, Qt, QTimer, pyqtSignal
+    from PyQt6.QtCore import QByteArray, QLocale, Qt, QTimer, pyqtSignal
     from PyQt6.QtGui import QPainter, QPixmap
     from PyQt6.QtWidgets import (
         QCheckBox,
@@ -27,7 +27,7 @@ try:
         QWidget,
     )
 except ImportError:
-    from PyQt5.QtCore import QLocale, Qt, QTimer, pyqtSignal
+    from PyQt5.QtCore import QByteArray, QLocale, Qt, QTimer, pyqtSignal
     from PyQt5.QtGui import QPainter, QPixmap
     from PyQt5.QtWidgets import (
         QCheckBox,
@@ -60,6 +60,7 @@ def point_of(event):
 
 
 __all__ = [
+    "QByteArray",
     "QCheckBox",
     "QComboBox",
     "QDialog",

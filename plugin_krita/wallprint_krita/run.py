@@ -14,6 +14,7 @@ from krita import Krita
 
 from wallprint_protocol import client, forecast
 from wallprint_protocol.errors import BadInput, Cancelled
+from wallprint_protocol.passport import Passport
 from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_plan import (
     LayerJob,
@@ -25,8 +26,9 @@ from wallprint_protocol.print_plan import (
 )
 from wallprint_protocol.print_size import Rect, Size
 from wallprint_protocol.request import Request
+from wallprint_protocol.row_hash import RowHash
 
-from . import pixels
+from . import passports, pixels
 from .job import BlockReader, BlockWriter, Job
 from .qt import QTimer
 from .texts import N_, _
@@ -99,6 +101,16 @@ def active_source(settings: Settings) -> Source:
     return Source(document, node, space, rect, read, selection)
 
 
+def earlier_sharpening(source: Source, settings: Settings) -> dict | None:
+    """How the source was sharpened for paper by an earlier print; None when it was not."""
+    document = source.document
+    nodes = [source.node]
+    if settings.source == "visible":
+        nodes = [node for node in document.rootNode().childNodes() if node.visible()]
+    found = passports.sharpening_of(document, nodes)
+    return found or passports.sharpening_of_file(document.fileName())
+
+
 class Enhance:
     """Enhance for Wall Print, started at once; `on_end(result, error)` follows."""
 
@@ -106,6 +118,8 @@ class Enhance:
         self._settings = settings
         self._source = source = active_source(settings)
         self._plan = plan_of(source.document, settings)
+        self._sharpened = earlier_sharpening(source, settings)
+        self.passport = None  # there when the print is
         self.undo_steps = undo_steps(source.document, self._plan, settings)
         self._job_geometry = layer_job(self._plan, source.rect)
         self._request = build_request(source, self._job_geometry, self._plan, settings)
@@ -123,17 +137,30 @@ class Enhance:
         source, request = self._source, self._request
         size = request.source
         reader = BlockReader(job.main, source.read, size, request.layout.bytes_per_pixel)
-        read_mask = None
+        read_mask, mask_rows = None, RowHash(size.width)
         if request.selection is not None:
             fetch = pixels.selection_reader(source.selection, source.rect)
-            read_mask = BlockReader(job.main, fetch, size, 1)
+            read_mask = mask_rows.reading(BlockReader(job.main, fetch, size, 1))
         writer = BlockWriter(job.main, self._new, *self._job_geometry.offset)
+        source_rows, print_rows = (
+            RowHash(side.width * request.layout.bytes_per_pixel) for side in (size, request.out)
+        )
         with job.connect(Krita.instance().version()) as link:
             result = client.enhance(
-                request, reader, writer, read_selection=read_mask, connection=link,
-                **job.options(),
+                request, source_rows.reading(reader), print_rows.writing(writer),
+                read_selection=read_mask, connection=link, **job.options(),
             )  # fmt: skip
         writer.flush()
+        self.passport = Passport(
+            request,
+            source_sha256=source_rows.hexdigest(),
+            source_is="pixels",
+            pixels_sha256=print_rows.hexdigest(),
+            report=result.report,
+            icc=source.space.profile,
+            selection_sha256=mask_rows.hexdigest() if read_mask else "",
+            earlier_sharpening=self._sharpened,
+        )
         return result
 
     def _end(self, result, error) -> None:
@@ -167,6 +194,7 @@ class Enhance:
             for filled in root.childNodes():
                 filled.remove()
             root.addChildNode(self._new, None)
+            passports.keep(document, self._new, self.passport)
             document.refreshProjection()
             Krita.instance().activeWindow().addView(document)
             return
@@ -180,6 +208,7 @@ class Enhance:
             self._new.setInheritAlpha(source.node.inheritAlpha())
         self._scale(document)
         source.node.parentNode().addChildNode(self._new, source.node)
+        passports.keep(document, self._new, self.passport)
         document.setActiveNode(self._new)
         if self._settings.result == "replace":
             document.waitForDone()  # or the layer would be removed before the new one is there

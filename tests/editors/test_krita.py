@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
 
 import pytest
+from editor_bench import LAUNCHER
 from editor_cases import case_names
 
-LAYERS, DIALOGS, GERMAN = "krita_cases.py", "krita_dialog_cases.py", "krita_german_cases.py"
+LAYERS, PRINTS = "krita_cases.py", "krita_print_cases.py"
+DIALOGS, GERMAN = "krita_dialog_cases.py", "krita_german_cases.py"
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +55,26 @@ def test_in_krita(started, name):
     started(LAYERS).check(name)
 
 
+@pytest.mark.parametrize("name", case_names(PRINTS))
+def test_prints(started, name):
+    started(PRINTS).check(name)
+
+
+def test_reproduce_takes_what_krita_saved(bench, started):
+    """From the .kra file and the layer's own pixels; bit for bit the print that is in it."""
+    started(PRINTS).check("reproducible")
+    command = [*LAUNCHER, "reproduce", bench.base / "print.kra", bench.base / "layer.png", "--json"]
+    run = subprocess.run(
+        command,
+        env={**os.environ, "WALLPRINT_STATE_DIR": str(bench.state)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["same"] is True
+
+
 @pytest.mark.parametrize("name", case_names(DIALOGS))
 def test_dialogs(started, name):
     started(DIALOGS).check(name)
@@ -60,7 +85,7 @@ def test_german(german, name):
     german.check(name)
 
 
-@pytest.mark.parametrize("script", [LAYERS, DIALOGS, GERMAN])
+@pytest.mark.parametrize("script", [LAYERS, PRINTS, DIALOGS, GERMAN])
 def test_krita_ends_well(started, german, script):
     outcome = started(script)
     assert outcome.returncode == 0, outcome.log[-2000:]
