@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from wallprint_protocol import client
+from wallprint_protocol.detail_budget import DetailBudget
 from wallprint_protocol.errors import BadInput
 from wallprint_protocol.file_formats import check_output
 from wallprint_protocol.job_run import Progress
@@ -25,7 +26,7 @@ from .imaging.files_in import Source, open_selection, open_source
 from .imaging.files_out import PrintFile
 from .imaging.luma import colour_levels, luma_reader
 from .imaging.spooled import Spooled
-from .pipeline.detail import DetailBudget, measure_detail
+from .pipeline.detail import measure_detail
 from .print_job import PrintOptions, plan_print, refuse_overwriting
 from .proof_sheet import Sheet, SheetPixels, lay_out
 from .proof_spots import KINDS, ProofSpot, block_maps, choose_spots

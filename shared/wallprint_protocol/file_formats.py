@@ -16,6 +16,7 @@ from pathlib import Path
 from .errors import BadInput
 from .pixels import PixelLayout
 from .print_size import MAX_SIDE_PX, Size
+from .words import N_, Sentence
 
 MAX_OUTPUT_PX = 4_096_000_000
 MAX_OUTPUT_BYTES = 64 << 30
@@ -94,8 +95,10 @@ def conversion_notes(form: Format, layout: PixelLayout) -> list[str]:
     return notes
 
 
-def unfit(form: Format, size: Size, layout: PixelLayout, sheets: Sequence[Size] = ()) -> str:
-    """Why a format cannot hold a print, as a sentence; "" when it can.
+def unfit(
+    form: Format, size: Size, layout: PixelLayout, sheets: Sequence[Size] = ()
+) -> Sentence | None:
+    """Why a format cannot hold a print; None when it can.
 
     Args:
         form: the format.
@@ -106,32 +109,53 @@ def unfit(form: Format, size: Size, layout: PixelLayout, sheets: Sequence[Size] 
     sheets = sheets or [size]
     nbytes = size.pixels * layout.bytes_per_pixel
     if size.pixels > MAX_OUTPUT_PX or nbytes > MAX_OUTPUT_BYTES:
-        return (
-            f"The print would have {size.width}x{size.height} px "
-            f"({size.pixels / 1e6:.0f} megapixels, {nbytes / 2**30:.1f} GiB); wallprint makes up "
-            f"to {MAX_OUTPUT_PX // 10**6} megapixels and {MAX_OUTPUT_BYTES >> 30} GiB."
+        return Sentence(
+            N_(
+                "The print would have {width}x{height} px ({mp:.0f} megapixels, {gib:.1f} GiB); "
+                "wallprint makes up to {most_mp} megapixels and {most_gib} GiB."
+            ),
+            {
+                "width": size.width,
+                "height": size.height,
+                "mp": size.pixels / 1e6,
+                "gib": nbytes / 2**30,
+                "most_mp": MAX_OUTPUT_PX // 10**6,
+                "most_gib": MAX_OUTPUT_BYTES >> 30,
+            },
         )
     for sheet in sheets:
         if max(sheet.width, sheet.height) > form.max_side_px:
-            what = "The print" if len(sheets) == 1 else "A panel"
-            return (
-                f"{what} would be {sheet.width}x{sheet.height} px, but a {form.name} file holds at "
-                f"most {form.max_side_px} px a side."
+            values = {
+                "width": sheet.width,
+                "height": sheet.height,
+                "format": form.name,
+                "most": form.max_side_px,
+            }
+            if len(sheets) > 1:
+                panel = N_(
+                    "A panel would be {width}x{height} px, but a {format} file holds at most "
+                    "{most} px a side."
+                )
+                return Sentence(panel, values)
+            whole = N_(
+                "The print would be {width}x{height} px, but a {format} file holds at most "
+                "{most} px a side."
             )
+            return Sentence(whole, values)
     total = sum(file_bytes(form, sheet, layout) for sheet in sheets)
     if form.max_bytes and total > form.max_bytes:
-        return (
-            f"The print may need {total / 1e9:.1f} GB, but a {form.name} file holds at most "
-            f"{form.max_bytes / 1e9:.0f} GB."
+        return Sentence(
+            N_("The print may need {gb:.1f} GB, but a {format} file holds at most {most:.0f} GB."),
+            {"gb": total / 1e9, "format": form.name, "most": form.max_bytes / 1e9},
         )
     if layout.model == "CMYKA" and form in (PNG, JPEG):
-        return f"{form.name} cannot hold CMYK with transparency."
+        return Sentence(N_("{format} cannot hold CMYK with transparency."), {"format": form.name})
     if layout.model == "CMYK" and form is PNG:
-        return "PNG cannot hold CMYK."
+        return Sentence(N_("PNG cannot hold CMYK."))
     too_few_levels = form is JPEG or (form is not TIFF and layout.dtype in ("f16", "f32"))
     if layout.trc == "linear" and too_few_levels:
-        return f"{form.name} has too few levels for linear light."
-    return ""
+        return Sentence(N_("{format} has too few levels for linear light."), {"format": form.name})
+    return None
 
 
 def check_output(

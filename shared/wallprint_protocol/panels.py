@@ -17,6 +17,7 @@ from .print_size import (
     length_to_px,
     px_to_mm,
 )
+from .words import N_
 
 MAX_PANELS = 100
 MARK_MM = 5.0  # length of a crop mark
@@ -160,7 +161,10 @@ def choose_panels(
     """
     if rows < 1 or columns < 1 or rows * columns > MAX_PANELS:
         raise PrintSizeError(
-            f"{rows} x {columns} panels are not between 1 and {MAX_PANELS}; choose fewer."
+            "{rows} x {columns} panels are not between 1 and {most}; choose fewer.",
+            rows=rows,
+            columns=columns,
+            most=MAX_PANELS,
         )
     overlap = _px(overlap_mm, ppi_milli)
     margin = gap = 0
@@ -174,24 +178,40 @@ def choose_panels(
         if widest <= overlap and widest < out.width:
             ppi = ppi_milli / 1000
             raise PrintSizeError(
-                f"A sheet of {sheet_width_mm:g} mm leaves {max(0.0, px_to_mm(widest, ppi)):.1f} mm "
-                f"for the picture, no more than the overlap of {overlap_mm:g} mm; "
-                "choose a wider sheet or a narrower overlap."
+                "A sheet of {sheet:g} mm leaves {left:.1f} mm for the picture, no more than the "
+                "overlap of {overlap:g} mm; choose a wider sheet or a narrower overlap.",
+                sheet=sheet_width_mm,
+                left=max(0.0, px_to_mm(widest, ppi)),
+                overlap=overlap_mm,
             )
         columns = 1 if out.width <= widest else panels_needed(out.width, widest, overlap)
         if rows * columns > MAX_PANELS:
             raise PrintSizeError(
-                f"Sheets of {sheet_width_mm:g} mm would make {columns} panels; "
-                f"{MAX_PANELS} are possible. Choose wider ones."
+                "Sheets of {sheet:g} mm would make {count} panels; {most} are possible. "
+                "Choose wider ones.",
+                sheet=sheet_width_mm,
+                count=rows * columns,
+                most=MAX_PANELS,
             )
-    for total, count, side in ((out.width, columns, "wide"), (out.height, rows, "high")):
+    too_narrow = (
+        N_(
+            "An overlap of {overlap:g} mm leaves nothing of panels that are {left:.1f} mm wide; "
+            "choose a narrower overlap or fewer panels."
+        ),
+        N_(
+            "An overlap of {overlap:g} mm leaves nothing of panels that are {left:.1f} mm high; "
+            "choose a narrower overlap or fewer panels."
+        ),
+    )
+    sides = ((out.width, columns), (out.height, rows))
+    for (total, count), text in zip(sides, too_narrow):  # noqa: B905 (Python 3.9)
         narrowest = min(stop - start for start, stop in cut(total, count, overlap))
         shared = overlap * min(2, count - 1)
         if count > 1 and narrowest <= shared:
             raise PrintSizeError(
-                f"An overlap of {overlap_mm:g} mm leaves nothing of panels that are "
-                f"{px_to_mm(max(narrowest, 0), ppi_milli / 1000):.1f} mm {side}; "
-                "choose a narrower overlap or fewer panels."
+                text,
+                overlap=overlap_mm,
+                left=px_to_mm(max(narrowest, 0), ppi_milli / 1000),
             )
     return Panels(rows, columns, overlap if rows * columns > 1 else 0, margin, gap)
 

@@ -12,6 +12,8 @@ import os
 import sys
 from pathlib import Path
 
+from .words import Refusal
+
 FILE = "presets.json"
 MAX_OWN = 100
 MAX_NAME = 40
@@ -37,6 +39,10 @@ PHOTO_IN = (
     (4, 6), (5, 7), (8, 10), (8, 12), (9, 12), (10, 15), (11, 14), (12, 16), (12, 18), (16, 20),
     (16, 24), (18, 24), (20, 24), (20, 30), (24, 30), (24, 36), (30, 40), (40, 60),
 )  # fmt: skip
+
+
+class PresetsError(Refusal):
+    """The file of the user's own sizes cannot be used; the text says what to do now."""
 
 
 def built_in() -> tuple[str, ...]:
@@ -72,7 +78,7 @@ def own() -> dict[str, str]:
     """The user's own sizes: name -> size as one types it; {} without the file.
 
     Raises:
-        ValueError: the file cannot be read, or holds something else; names it and the cure.
+        PresetsError: the file cannot be read, or holds something else; names it and the cure.
     """
     path = own_file()
     try:
@@ -80,9 +86,11 @@ def own() -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise ValueError(
-            f"The file of your own print sizes, {path}, cannot be read ({error}); "
-            'it should look like {"Living room": "60x90cm"}.'
+        raise PresetsError(
+            "The file of your own print sizes, {path}, cannot be read ({reason}); "
+            'it should look like {{"Living room": "60x90cm"}}.',
+            path=path,
+            reason=error,
         ) from None
     if (
         not isinstance(values, dict)
@@ -90,11 +98,18 @@ def own() -> dict[str, str]:
         or not all(isinstance(size, str) for size in values.values())
         or any(not 1 <= len(name.strip()) <= MAX_NAME for name in values)
     ):
-        raise ValueError(
-            f"{path} must hold up to {MAX_OWN} names of up to {MAX_NAME} letters with a size each, "
-            'like {"Living room": "60x90cm"}; correct or remove it.'
+        raise PresetsError(
+            "{path} must hold up to {most} names of up to {letters} letters with a size each, "
+            'like {{"Living room": "60x90cm"}}; correct or remove it.',
+            path=path,
+            most=MAX_OWN,
+            letters=MAX_NAME,
         )
     taken = sorted(name for name in values if name.strip().upper() in ISO_MM)
     if taken:
-        raise ValueError(f"{path} gives the paper size {taken[0]} another meaning; rename it.")
+        raise PresetsError(
+            "{path} gives the paper size {name} another meaning; rename it.",
+            path=path,
+            name=taken[0],
+        )
     return {name.strip(): size for name, size in values.items()}

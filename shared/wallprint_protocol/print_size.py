@@ -13,6 +13,7 @@ from fractions import Fraction
 from math import floor, hypot, isfinite
 
 from . import presets
+from .words import Refusal
 
 NM_PER_MM = 1_000_000
 NM_PER_INCH = 25_400_000
@@ -26,7 +27,7 @@ _NUMBER = r"(\d+(?:[.,]\d+)?(?:/\d+)?)"
 _SIZE = re.compile(rf"^{_NUMBER}\s*(?:[xX×*]\s*{_NUMBER})?\s*([a-zA-Z]*)$")
 
 
-class PrintSizeError(ValueError):
+class PrintSizeError(Refusal):
     """A print size, ppi or geometry that cannot be printed; the text says what to do now."""
 
 
@@ -73,8 +74,10 @@ def ppi_to_milli(ppi: float) -> int:
     milli = round(Fraction(str(ppi)) * 1000) if isfinite(ppi) else 0
     if not MIN_PPI * 1000 <= milli <= MAX_PPI * 1000:
         raise PrintSizeError(
-            f"{ppi:g} ppi is outside {MIN_PPI}..{MAX_PPI}; "
-            "200 suits a wall print, 300 one held in hand."
+            "{ppi:g} ppi is outside {least}..{most}; 200 suits a wall print, 300 one held in hand.",
+            ppi=ppi,
+            least=MIN_PPI,
+            most=MAX_PPI,
         )
     return milli
 
@@ -110,7 +113,9 @@ class PrintSize:
         """
         if orientation not in ORIENTATIONS:
             known = ", ".join(ORIENTATIONS)
-            raise PrintSizeError(f"Unknown orientation {orientation!r}; use one of {known}.")
+            raise PrintSizeError(
+                "Unknown orientation {name!r}; use one of {known}.", name=orientation, known=known
+            )
         if orientation == "auto":
             return self
         if self.height is None:
@@ -143,7 +148,9 @@ class PrintSize:
         px = length if self.in_px else length_to_px(length, ppi_milli)
         if not 1 <= px <= MAX_SIDE_PX:
             raise PrintSizeError(
-                f"A side of {px} px is outside 1..{MAX_SIDE_PX}; choose another size or ppi."
+                "A side of {px} px is outside 1..{most}; choose another size or ppi.",
+                px=px,
+                most=MAX_SIDE_PX,
             )
         return px
 
@@ -188,23 +195,27 @@ def _own_size(name: str) -> PrintSize:
     """A size that the user has given a name to."""
     try:
         own = presets.own()
-    except ValueError as error:
-        raise PrintSizeError(str(error)) from None
+    except presets.PresetsError as error:
+        raise PrintSizeError(error.sentence.text, **error.sentence.values) from None
     for known, text in own.items():
         if known.casefold() != name.casefold():
             continue
         match = _SIZE.match(text.strip())
         if match is None:
             raise PrintSizeError(
-                f"Your own print size {known!r} is {text!r}, which is no size; "
-                f"write it like 60x90cm in {presets.own_file()}."
+                "Your own print size {name!r} is {text!r}, which is no size; "
+                "write it like 60x90cm in {file}.",
+                name=known,
+                text=text,
+                file=presets.own_file(),
             )
         size = _typed_size(match)
         return PrintSize(size.width, size.height, size.in_px, size.height is not None)
     raise PrintSizeError(
-        f"Cannot read the print size {name!r}; write 100x70cm, 100cm for the long side, "
-        f"24x36in, 3000x2000px, or a name such as A3 "
-        f"({', '.join([*_series(presets.ISO_MM), *own])})."
+        "Cannot read the print size {name!r}; write 100x70cm, 100cm for the long side, "
+        "24x36in, 3000x2000px, or a name such as A3 ({known}).",
+        name=name,
+        known=", ".join([*_series(presets.ISO_MM), *own]),
     )
 
 
@@ -222,10 +233,18 @@ def _typed_size(match: re.Match[str]) -> PrintSize:
     first, second, unit = match.groups()
     unit = unit.lower()
     if unit not in _UNIT_NM and unit != "px":
+        if not unit:
+            raise PrintSizeError(
+                "The print size {text!r} has no unit; use one of {known}, for example 100x70cm.",
+                text=text,
+                known=", ".join(UNITS),
+            )
         raise PrintSizeError(
-            f"The print size {text!r} has "
-            + (f"the unknown unit {unit!r}" if unit else "no unit")
-            + f"; use one of {', '.join(UNITS)}, for example 100x70cm."
+            "The print size {text!r} has the unknown unit {unit!r}; use one of {known}, "
+            "for example 100x70cm.",
+            text=text,
+            unit=unit,
+            known=", ".join(UNITS),
         )
     lengths: list[int] = []
     for part in (first, second):
@@ -234,19 +253,27 @@ def _typed_size(match: re.Match[str]) -> PrintSize:
         try:
             value = _length(part)
         except (ValueError, ZeroDivisionError):
-            raise PrintSizeError(f"{part!r} in {text!r} is not a length.") from None
+            raise PrintSizeError(
+                "{part!r} in {text!r} is not a length; write a number such as 12.5.",
+                part=part,
+                text=text,
+            ) from None
         if unit == "px":
             if value.denominator != 1:
-                raise PrintSizeError(f"{text!r}: a pixel count must be a whole number.")
+                raise PrintSizeError("{text!r}: a pixel count must be a whole number.", text=text)
             length = int(value)
         else:
             length = round(value * _UNIT_NM[unit])
         if length <= 0:
-            raise PrintSizeError(f"The print size {text!r} is zero; both sides must be longer.")
+            raise PrintSizeError(
+                "The print size {text!r} is zero; both sides must be longer.", text=text
+            )
         lengths.append(length)
     # 100 m at 1200 ppi is already far beyond MAX_SIDE_PX; refuse before any product grows.
     if max(lengths) > 100_000 * NM_PER_MM:
-        raise PrintSizeError(f"The print size {text!r} is more than 100 m; check the unit.")
+        raise PrintSizeError(
+            "The print size {text!r} is more than 100 m; check the unit.", text=text
+        )
     return PrintSize(lengths[0], lengths[1] if len(lengths) == 2 else None, in_px=unit == "px")
 
 
@@ -267,7 +294,9 @@ def parse_length_mm(text: str, name: str = "length") -> float:
     except (KeyError, ZeroDivisionError):
         value = Fraction(-1)
     if not 0 <= value <= 100_000 * NM_PER_MM:
-        raise PrintSizeError(f"The {name} {text!r} is not a length; write 3mm, 2cm or 0.5in.")
+        raise PrintSizeError(
+            "The {name} {text!r} is not a length; write 3mm, 2cm or 0.5in.", name=name, text=text
+        )
     return float(value / NM_PER_MM)
 
 
@@ -322,8 +351,10 @@ def parse_anchor(text: str) -> tuple[float, float]:
     across, down = (float(match[1]), float(match[2])) if match else (-1.0, -1.0)
     if not (0 <= across <= 100 and 0 <= down <= 100):
         raise PrintSizeError(
-            f"Unknown anchor {text!r}; use one of {', '.join(ANCHORS)}, or per cent "
-            "from the left and the top such as 30,50."
+            "Unknown anchor {text!r}; use one of {known}, or per cent "
+            "from the left and the top such as 30,50.",
+            text=text,
+            known=", ".join(ANCHORS),
         )
     return across / 100, down / 100
 
@@ -348,7 +379,9 @@ def place(
         PrintSizeError: unknown fit or anchor.
     """
     if fit not in FITS:
-        raise PrintSizeError(f"Unknown fit {fit!r}; use one of {', '.join(FITS)}.")
+        raise PrintSizeError(
+            "Unknown fit {name!r}; use one of {known}.", name=fit, known=", ".join(FITS)
+        )
     across, down = parse_anchor(anchor)
     shape = shape or source
     sw, sh = shape.width, shape.height
@@ -413,7 +446,9 @@ def printer_ppi(ppi: float, family: str) -> float:
     """
     if family not in PRINTER_FAMILIES:
         known = ", ".join(PRINTER_FAMILIES)
-        raise PrintSizeError(f"Unknown printer family {family!r}; use one of {known}.")
+        raise PrintSizeError(
+            "Unknown printer family {name!r}; use one of {known}.", name=family, known=known
+        )
     base = PRINTER_FAMILIES[family]
     if not base:
         return ppi

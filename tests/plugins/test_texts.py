@@ -17,7 +17,10 @@ GERMAN = catalogues.read_po((ROOT / "shared" / "po" / "de.po").read_text("utf-8"
 SOURCES = [
     *(ROOT / "plugin_gimp").rglob("*.py"),
     *(ROOT / "plugin_krita").rglob("*.py"),
+    *(ROOT / "shared" / "wallprint_protocol").rglob("*.py"),
 ]
+# What marks a text: gettext's names, and the errors whose sentences are said in any language.
+MARKS = ("_", "N_", "PrintSizeError", "PresetsError", "Refusal")
 
 
 def texts(path):
@@ -25,7 +28,7 @@ def texts(path):
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
             continue
-        if node.func.id in ("_", "N_") and node.args and isinstance(node.args[0], ast.Constant):
+        if node.func.id in MARKS and node.args and isinstance(node.args[0], ast.Constant):
             yield node.args[0].value
 
 

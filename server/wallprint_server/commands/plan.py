@@ -286,9 +286,10 @@ def _files(facts: Facts) -> Section:
     for form in FORMATS:
         reason = unfit(form, plan.out, layout, papers)
         nbytes = sum(file_bytes(form, paper, layout) for paper in papers)
-        value[form.name] = {"holds": not reason, "bytes": nbytes, "reason": reason or None}
-        if reason:
-            lines.append(f"            {reason}")
+        why = str(reason) if reason else None
+        value[form.name] = {"holds": not why, "bytes": nbytes, "reason": why}
+        if why:
+            lines.append(f"            {why}")
             continue
         about = "about" if form is JPEG else "up to"
         fitting.append(f"{form.name} {about} {_bytes(nbytes)}")
