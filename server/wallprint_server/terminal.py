@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import sys
 import threading
 import time
+from dataclasses import asdict
 from types import FrameType
 from typing import Any
 
@@ -68,9 +70,9 @@ class Interrupt:
 class ProgressLine:
     """One line on stderr: a bar on a terminal, a sentence every few seconds elsewhere."""
 
-    def __init__(self, name: str, *, quiet: bool) -> None:
-        """`name` of the picture; `quiet` shows nothing."""
-        self._name = name
+    def __init__(self, name: str, *, quiet: bool, as_json: bool = False) -> None:
+        """`name` of the picture; `quiet` shows nothing; `as_json` a line of JSON each time."""
+        self._name, self._as_json = name, as_json
         self._bar: Any = None
         on_terminal = sys.stderr.isatty()
         self._drawn, self._plain = on_terminal and not quiet, not on_terminal and not quiet
@@ -79,6 +81,9 @@ class ProgressLine:
 
     def show(self, progress: Progress) -> None:
         """Show where the job is."""
+        if self._as_json:
+            print(json.dumps(asdict(progress)), file=sys.stderr, flush=True)
+            return
         low, high = _SPANS.get(progress.phase, (self._done, self._done))
         share = progress.done / progress.total if progress.total else 0.0
         self._done = max(self._done, low + (high - low) * share)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wallprint_protocol.errors import EXIT_DONE, BadInput
 from wallprint_protocol.file_formats import format_of
+from wallprint_protocol.print_plan import Settings
 
 from ..imaging.files_out import check_folder
 from ..terminal import say, tell
@@ -20,7 +22,7 @@ from .print_options import (
     add_where_options,
     print_options_of,
 )
-from .single_job import single_job
+from .single_job import add_progress_option, single_job
 
 if TYPE_CHECKING:
     from . import Subparsers
@@ -58,6 +60,13 @@ def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -
     add_where_options(parser)
     parser.add_argument("--json", action="store_true", help="one summary line on stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress, only errors")
+    parser.add_argument(
+        "--settings",
+        metavar="FILE.json",
+        type=Path,
+        help="the values of an editor's dialog, in place of all options of the print",
+    )
+    add_progress_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -66,6 +75,8 @@ def run(options: argparse.Namespace) -> int:
     from ..proof_job import make_proof  # numpy and Pillow, which --help can do without
 
     print_options = print_options_of(options)
+    if options.settings is not None:
+        print_options = replace(print_options, settings=_settings(options.settings))
     output = _output(options)
     with single_job(options, options.picture.name) as job:
         proof = make_proof(
@@ -85,6 +96,22 @@ def run(options: argparse.Namespace) -> int:
     elif not options.quiet:
         tell(proof.sentence())
     return EXIT_DONE
+
+
+def _settings(path: Path) -> Settings:
+    """The dialog's values, as the editors' plug-ins write them.
+
+    Raises:
+        BadInput: they cannot be read.
+    """
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        known = {field.name for field in fields(Settings)}
+        return Settings(**{name: value for name, value in values.items() if name in known})
+    except OSError as error:
+        raise BadInput(f"The settings {path} cannot be read ({error.strerror}).") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BadInput(f"{path} holds no settings of a dialog ({error}).") from None
 
 
 def _output(options: argparse.Namespace) -> Path:

@@ -27,14 +27,24 @@ class SingleJob(NamedTuple):
     cancelled: Interrupt
 
 
+def add_progress_option(parser: argparse.ArgumentParser) -> None:
+    """`--progress-json`, for the editors."""
+    parser.add_argument(
+        "--progress-json",
+        action="store_true",
+        help="progress as lines of JSON on stderr, also with --quiet: phase, done, total, eta_s",
+    )
+
+
 @contextmanager
 def single_job(options: argparse.Namespace, name: str) -> Iterator[SingleJob]:
     """Connect as `--server` says, show progress unless `--quiet`; all of it ends with the block.
 
     Args:
-        options: with `server` and `quiet`.
+        options: with `server` and `quiet`, and `progress_json` if the command has it.
         name: of what is worked on, for the progress line.
     """
+    as_json = getattr(options, "progress_json", False)
     with (
         Interrupt() as interrupt,
         ServerAccess(
@@ -42,6 +52,6 @@ def single_job(options: argparse.Namespace, name: str) -> Iterator[SingleJob]:
             on_status=lambda text: say(text, quiet=options.quiet),
             should_cancel=interrupt,
         ) as access,
-        ProgressLine(name, quiet=options.quiet) as line,
+        ProgressLine(name, quiet=options.quiet, as_json=as_json) as line,
     ):
         yield SingleJob(access.connection, line, interrupt)

@@ -34,7 +34,9 @@ def reader_in(source: Source, layout: PixelLayout) -> Callable[[Rect], bytes]:
     if (have.model, have.dtype, have.alpha) == (want.model, want.dtype, want.alpha):
         return source.read
     colours = have.model.removesuffix("A"), want.model.removesuffix("A").replace("BGR", "RGB")
-    if colours[0] != colours[1] or have.dtype != want.dtype or "premul" in (have.alpha, want.alpha):
+    # Half floats are saved as floats, and come back without loss.
+    same = have.dtype == want.dtype or (have.dtype, want.dtype) == ("f32", "f16")
+    if colours[0] != colours[1] or not same or "premul" in (have.alpha, want.alpha):
         raise BadInput(
             f"{source.path.name} has {have.model} pixels of {have.dtype} and alpha {have.alpha}; "
             f"the print was made from {want.model} pixels of {want.dtype} and alpha {want.alpha}. "
@@ -52,10 +54,10 @@ def reader_in(source: Source, layout: PixelLayout) -> Callable[[Rect], bytes]:
     def read(rect: Rect) -> bytes:
         shape = (rect.height, rect.width, have.channels)
         pixels = np.frombuffer(source.read(rect), _NUMPY[have.dtype]).reshape(shape)
-        out = np.empty((*shape[:2], want.channels), pixels.dtype)
+        out = np.empty((*shape[:2], want.channels), _NUMPY[want.dtype])
         out[..., : len(order)] = pixels[..., order]
         if want.has_alpha:
-            out[..., -1] = pixels[..., -1] if have.has_alpha else _FULL[have.dtype]
+            out[..., -1] = pixels[..., -1] if have.has_alpha else _FULL[want.dtype]
         return out.tobytes()
 
     return read
