@@ -20,6 +20,7 @@ IO_SIDE = (
     "transport",
     "hub",
     "peers",
+    "pairing",
     "privacy",
     "workroom",
     "jobs",

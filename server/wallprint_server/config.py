@@ -13,6 +13,8 @@ from wallprint_protocol.flow import MAX_WINDOW_BYTES, WINDOW_BYTES
 from wallprint_protocol.print_size import MAX_SIDE_PX
 from wallprint_protocol.wire import MAX_CHUNK_BYTES, MAX_HEADER_BYTES
 
+from .pairing import LOCAL, PRIVATE_NETWORKS
+
 CONFIG_FILE = endpoint.file_name("config.json")
 
 
@@ -46,7 +48,12 @@ class ServerConfig:
     Attributes:
         state_dir: private directory of the socket, the connection file, the spool and the log.
         tcp: listen on 127.0.0.1 instead of a socket file.
-        idle_exit_s: the server ends after this long without client and job.
+        lan: `IP` or `IP:PORT` at which paired computers may have prints made here; "" for none.
+        lan_allow: networks and addresses, with commas between, from which they may come.
+        host: where a job is computed that does not say it: `local`, the name of a paired host, or
+            `NAME,local`, here where that one is away.
+        idle_exit_s: the server ends after this long without client and job, but not while it
+            serves the network.
         worker_idle_s: the worker process (and all memory of the networks) ends after this long.
         prestart: start the worker right after binding, so that the first job finds it warm.
         device: what the worker is warmed for.
@@ -65,6 +72,9 @@ class ServerConfig:
 
     state_dir: Path
     tcp: bool = False
+    lan: str = ""
+    lan_allow: str = PRIVATE_NETWORKS
+    host: str = LOCAL
     idle_exit_s: float = 20 * 60.0
     worker_idle_s: float = 5 * 60.0
     prestart: bool = True

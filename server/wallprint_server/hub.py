@@ -22,6 +22,7 @@ from .config import ServerConfig
 from .jobs import Job, JobTable, open_job
 from .ledger import MAX_CRASHES, CrashLedger
 from .link import WorkerLink
+from .pairing import LOCAL, Pairings
 from .peers import PROBE_EVERY_S, Peer, Peers
 from .spool import SpoolRoom
 from .transport import Transport
@@ -32,6 +33,11 @@ MAX_MALFORMED = 5
 AWAY_S = 10.0
 _POISON = "It is the second time that this job ended the computation, so it is not tried again."
 LEDGER_FILE = endpoint.file_name("crashes")
+# All that another computer may send once it is logged in.
+_FROM_LAN = (
+    messages.JobOpen, messages.Tile, messages.JobCommit, messages.JobRelease, messages.JobResume,
+    messages.JobCancel, messages.Credit,
+)  # fmt: skip
 IDLE_TURN_S, BUSY_TURN_S = 0.25, 0.1
 MESSAGES_A_TURN = 64
 TILES_A_TURN = 4
@@ -51,12 +57,14 @@ class Hub:
         transport: Transport,
         worker: WorkerLink,
         models: Callable[[], list[dict[str, Any]]],
+        pairings: Pairings,
     ) -> None:
         self._config = config
         self._info = info
         self._transport = transport
         self._models = models
-        self._peers = Peers(config, info, transport)
+        self._pairings = pairings
+        self._peers = Peers(config, info, transport, pairings)
         self._jobs = JobTable()
         self._room = SpoolRoom(config.state_dir)
         self._work = Workroom(config, worker)
@@ -101,7 +109,9 @@ class Hub:
         self._look_around()
 
     def prestart(self) -> None:
-        """Warm the worker up before anyone asks."""
+        """Warm the worker up before anyone asks, unless another computer computes."""
+        if self._config.host != LOCAL:
+            return
         self._work.warm_up()
         self._told_state = self.state
 
@@ -159,7 +169,7 @@ class Hub:
             raise WallprintError("not logged in", code="E_AUTH")
         elif isinstance(message, messages.Ping):
             self._peers.send(peer, messages.Pong(message.q))
-        elif type(message) in self._handlers:
+        elif type(message) in (_FROM_LAN if peer.from_lan else self._handlers):
             self._handlers[type(message)](peer, message)
         else:
             raise ProtocolError(f"{message.t} is out of place", re=getattr(message, "id", None))
@@ -197,8 +207,24 @@ class Hub:
             "jobs": {state: states.count(state) for state in sorted(set(states))},
             "spool_bytes": self._room.used_bytes,
             "log": self._info.log,
+            **self._network(),
         }
         self._peers.send(peer, messages.StatusReport(message.id, status))
+
+    def _network(self) -> dict[str, Any]:
+        """The part of the status that is about other computers."""
+        endpoint, problem = self._transport.lan_endpoint, self._transport.lan_problem
+        return {
+            "lan": {
+                "state": "on" if endpoint else "failed" if problem else "off",
+                "endpoint": endpoint,
+                "problem": problem,
+                "clients": [client.name for client in self._pairings.clients()],
+                "connected": sum(1 for peer in self._peers if peer.from_lan),
+            },
+            "hosts": [host.name for host in self._pairings.hosts()],
+            "host": self._config.host,
+        }
 
     def _on_stop(self, peer: Peer, message: messages.ServerStop) -> None:
         log.info("stopped by %s", peer)
@@ -222,10 +248,14 @@ class Hub:
         if mine >= limits.jobs_per_client or len(self._jobs) >= limits.jobs:
             text = f"{mine} jobs of this client and {len(self._jobs)} in all are open"
             raise WallprintError(text, code="E_BUSY")
+        # A job that comes from another computer goes on to no third one.
+        wanted = LOCAL if peer.from_lan else message.host or self._config.host
+        place = self._pairings.place(wanted)
         try:
             job = open_job(message, peer.identity, self._room, limits, self._config.window_bytes)
         except ProtocolError as error:  # a refused request, not a malformed message
             raise WallprintError(error.message, code=error.code, detail=error.detail) from None
+        job.place = place
         self._jobs.add(job)
         log.info("job %s: %s, attempt %d", job.j.hex(), job, message.attempt)
         self._peers.send(peer, job.opened(message.id))
@@ -408,7 +438,7 @@ class Hub:
         if self.state != self._told_state:
             self._told_state = self.state
             self._peers.tell_all(messages.ServerNews(self.state))
-        if len(self._peers) or len(self._jobs):
+        if len(self._peers) or len(self._jobs) or self._transport.lan_endpoint:
             self._busy_s = now_s
         elif now_s - self._busy_s > self._config.idle_exit_s:
             log.info("idle for %.0f s", now_s - self._busy_s)

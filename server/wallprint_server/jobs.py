@@ -30,6 +30,7 @@ from wallprint_protocol.print_size import Size
 from wallprint_protocol.request import Options, Request
 
 from .config import Limits
+from .pairing import Place
 from .spool import Spool, SpoolRoom
 
 _MODEL_NAME = re.compile(r"[A-Za-z0-9._-]{0,80}")
@@ -65,6 +66,7 @@ class Job:
         commit_id: request number of the last commit.
         damaged: tiles with a wrong checksum.
         moved_s: when the last tile came in, on the monotonic clock.
+        place: where it is computed.
         lost_s: when its client was lost, None while there is one.
         outcome: what the worker said at the end: ms, notes, report.
     """
@@ -84,6 +86,7 @@ class Job:
     next_tile: int = 0
     damaged: int = 0
     moved_s: float = field(default_factory=time.monotonic)
+    place: Place = field(default_factory=Place)
     lost_s: float | None = None
     outcome: dict[str, Any] = field(default_factory=dict)
     progress: Pace = field(default_factory=lambda: Pace())

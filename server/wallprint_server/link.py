@@ -20,6 +20,8 @@ from wallprint_protocol.errors import ProtocolError
 from wallprint_protocol.request import Request
 from wallprint_protocol.wire import RecordReader, frame_record
 
+from .pairing import Place
+
 log = logging.getLogger(__name__)
 SEND_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 1.0
@@ -78,13 +80,14 @@ class WorkerLink:
         """Have the worker import torch and set the device up."""
         self._send({"t": "warm", "device": device})
 
-    def run(self, run: int, request: Request, files: Sequence[int]) -> None:
+    def run(self, run: int, request: Request, files: Sequence[int], place: Place) -> None:
         """Hand a job over.
 
         Args:
             run: number of this run; a job that is tried again is another run.
             request: what is to be done.
             files: descriptors of source, result and, if any, selection.
+            place: where it is computed.
         """
         record = {
             "t": "job",
@@ -97,6 +100,8 @@ class WorkerLink:
             "fmt": request.layout.to_map(),
             "selection": request.selection.to_map() if request.selection else None,
             "params": request.options.to_map(),
+            "host": place.host.to_map() if place.host else None,
+            "or_local": place.or_local,
         }
         self._send(record, files)
 

@@ -21,12 +21,15 @@ from wallprint_protocol.endpoint import ConnectionInfo
 from wallprint_protocol.errors import CODES, WallprintError
 
 from .config import ServerConfig
-from .transport import PeerGone, Transport
+from .pairing import Pairings
+from .transport import PeerGone, Transport, fingerprint_of
 
 log = logging.getLogger(__name__)
 PROBE_FOR_S = 1.0
 PROBE_EVERY_S = 0.02
 EXIT_S = 0.2
+# What an error may tell another computer besides its code: numbers.
+_LAN_DETAIL = ("limit", "value", "max", "needed_bytes", "server_proto", "server_version")
 
 
 @dataclass(eq=False)
@@ -69,10 +72,19 @@ class Peer:
         What it says of its process is only a hint: one that is wrong, as in a sandbox that counts
         processes for itself, costs the grace or a second upload, never a pixel.
         """
-        return "resume" in self.caps and not _process_ended(self.client.get("pid"))
+        return "resume" in self.caps and (
+            self.from_lan or not _process_ended(self.client.get("pid"))
+        )
+
+    @property
+    def from_lan(self) -> bool:
+        """Whether it is another computer."""
+        return bool(fingerprint_of(self.identity))
 
     def __str__(self) -> str:
-        """What it says about itself, for the log."""
+        """What it says about itself, for the log; of another computer only the fingerprint."""
+        if self.from_lan:
+            return f"{self.identity.hex()} of {fingerprint_of(self.identity).hex()}"
         names = ("name", "version", "editor", "editor_version", "os", "python", "pid")
         about = [f"{n}={self.client[n]!s:.40}" for n in names if self.client.get(n)]
         return " ".join([self.identity.hex(), *about])
@@ -81,7 +93,14 @@ class Peer:
 class Peers:
     """All connections."""
 
-    def __init__(self, config: ServerConfig, info: ConnectionInfo, transport: Transport) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        info: ConnectionInfo,
+        transport: Transport,
+        pairings: Pairings,
+    ) -> None:
+        self._pairings = pairings
         self._config = config
         self._info = info
         self._transport = transport
@@ -135,13 +154,13 @@ class Peers:
         peer.client, peer.caps = hello.client, frozenset(hello.caps)
         peer.nonce = (hello.nonce, secrets.token_bytes(32))
         peer.login = "challenged"
-        proof = wire.proof(self._info.key, b"S", *peer.nonce)
+        proof = wire.proof(self._key(peer), b"S", *peer.nonce)
         self.send(peer, messages.Challenge(hello.id, peer.nonce[1], proof))
 
     def on_auth(self, peer: Peer, auth: messages.Auth, state: str) -> None:
         """Let the client in if it holds the key, too; raises WallprintError if not."""
         client_nonce, server_nonce = peer.nonce
-        expected = wire.proof(self._info.key, b"C", server_nonce, client_nonce)
+        expected = wire.proof(self._key(peer), b"C", server_nonce, client_nonce)
         if not wire.same(auth.proof, expected):
             peer.login = "ignored"
             raise WallprintError("wrong proof", code="E_AUTH")
@@ -161,6 +180,20 @@ class Peers:
                 limits=self._config.limits.to_map(),
             ),
         )
+
+    def _key(self, peer: Peer) -> bytes:
+        """The login key: this start's, or for another computer that of its pairing.
+
+        Raises:
+            WallprintError: E_AUTH, it is not paired any more.
+        """
+        if not peer.from_lan:
+            return self._info.key
+        client = self._pairings.client(fingerprint_of(peer.identity))
+        if client is None:
+            peer.login = "ignored"
+            raise WallprintError("not paired", code="E_AUTH")
+        return client.key
 
     # -- sending -----------------------------------------------------------------------------------
 
@@ -198,13 +231,17 @@ class Peers:
     ) -> None:
         """Answer with a code; with `j` it is that job's end."""
         code = error.code if error.code in CODES else "E_INTERNAL"
+        text, detail = error.message[:1000], error.detail
+        if peer.from_lan:  # our own words may name folders, and through them people
+            text = CODES[code].sentence
+            detail = {name: detail[name] for name in _LAN_DETAIL if name in detail}
         answer = messages.Error(
             code=code,
-            msg=error.message[:1000],
+            msg=text,
             retry=CODES[code].retry,
             re=re,
             j=j,
-            detail=error.detail or None,
+            detail=detail or None,
             payload=payload,
         )
         self.send(peer, answer)
@@ -243,12 +280,25 @@ class Peers:
         if probing or (overdue and peer.login == "in"):
             peer.pinged_s = now_s
             self.send(peer, messages.Ping(0))
+        if peer.from_lan and peer.gone_s is None and not self._paired(peer):
+            if peer.login == "in":
+                log.warning("client %s is not paired any more", peer.identity.hex())
+                self.send_error(peer, WallprintError(code="E_AUTH"))
+            peer.login, peer.caps, peer.gone_s = "ignored", frozenset(), now_s
         if peer.gone_s is None and silent_s > self._config.silent_s:
             log.warning("client %s has been silent for %.0f s", peer.identity.hex(), silent_s)
             peer.gone_s = now_s
         # A process that is killed closes its sockets a moment before it counts as ended.
         settled = peer.gone_s is not None and now_s - peer.gone_s > EXIT_S
         return peer.gone_s is not None and (settled or not peer.may_return)
+
+    def _paired(self, peer: Peer) -> bool:
+        """Whether a computer of the network is still welcome."""
+        try:
+            return self._pairings.client(fingerprint_of(peer.identity)) is not None
+        except WallprintError as error:
+            log.error("%s", error)
+            return False
 
 
 def _process_ended(pid: object) -> bool:

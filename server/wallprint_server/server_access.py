@@ -34,6 +34,7 @@ class ServerAccess:
 
     Args:
         where: "auto", "embedded", the path of a `server.json` or its folder, or an address.
+        host: where the server has jobs computed, see `client.Connection`.
         on_status: gets a sentence to show while a server starts.
         should_cancel: looked at while a server starts.
 
@@ -45,9 +46,11 @@ class ServerAccess:
         self,
         where: str = AUTO,
         *,
+        host: str = "",
         on_status: Callable[[str], None] | None = None,
         should_cancel: Callable[[], bool] | None = None,
     ) -> None:
+        self._host = host
         self._on_status, self._should_cancel = on_status, should_cancel
         self._private: Path | None = None
         self._where: str | Path = where
@@ -68,6 +71,7 @@ class ServerAccess:
                 self._private or self._where,
                 start=self._private is not None or self._where == AUTO,
                 launcher=launcher(),
+                host=self._host,
                 on_status=self._on_status,
                 should_cancel=self._should_cancel,
             )

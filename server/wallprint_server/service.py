@@ -24,8 +24,9 @@ from wallprint_protocol.errors import EXIT_DONE, ServerTrouble, WallprintError
 from .config import ServerConfig
 from .hub import Hub
 from .link import WorkerLink
+from .pairing import AllowList, Pairings, lan_address
 from .privacy import PrivateFormatter, forbid_core_dumps
-from .transport import Transport
+from .transport import LanDoor, Transport
 
 log = logging.getLogger(__name__)
 _LOG_BYTES, _LOG_FILES = 2_000_000, 5
@@ -94,15 +95,24 @@ def _serve(config: ServerConfig, start_id: str, systemd: bool) -> int:
         log=str(config.state_dir / endpoint.SERVER_LOG),
     )
     hub: Hub | None = None
-    transport = Transport(address, info.gate, lambda: hub is None or hub.may_enter(), listener)
+    pairings = Pairings(config.state_dir)
+    transport = Transport(
+        address,
+        info.gate,
+        lambda: hub is None or hub.may_enter(),
+        listener,
+        _lan_door(config, pairings) if config.lan else None,
+    )
     worker = WorkerLink(config.pipeline, config.engine)
     try:
         transport.self_test()
         info = info.at((transport.endpoint,))
-        hub = Hub(config, info, transport, worker, list_models)
+        hub = Hub(config, info, transport, worker, list_models, pairings)
         stop = _Stopper()
         endpoint.write_connection(config.state_dir, info)
         log.info("serving at %s, process %d", transport.endpoint, os.getpid())
+        if transport.lan_endpoint:
+            log.info("paired computers may come in from the network")
         if config.prestart:
             hub.prestart()
         while not hub.stopping and not stop.requested:
@@ -119,6 +129,13 @@ def _serve(config: ServerConfig, start_id: str, systemd: bool) -> int:
                 socket_file.unlink()
         transport.close()
         log.info("ended")
+
+
+def _lan_door(config: ServerConfig, pairings: Pairings) -> LanDoor:
+    """The door to the network, as configured; raises BadInput for addresses that are none."""
+    allowed = AllowList(pairings, config.lan_allow)
+    public, secret = pairings.server_keys()
+    return LanDoor(f"tcp://{lan_address(config.lan)}", public, secret, allowed.refusal)
 
 
 def list_models() -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
 """The worker process: owns the device, runs one job at a time, turns every exception into a code.
 
-Never imports zmq. Pixels are read from and written to descriptors that come with the job. A second
-thread reads the channel, so a cancel is seen while the pipeline computes; when the channel ends,
-the server is gone and this process ends at once.
+Imports zmq only to relay a job to a paired host. Pixels are read from and written to descriptors
+that come with the job. A second thread reads the channel, so a cancel is seen while the pipeline
+computes; when the channel ends, the server is gone and this process ends at once.
 """
 
 from __future__ import annotations
@@ -141,15 +141,50 @@ class Worker:
             raise Cancelled
         report = _Reporter(run, self._tell)
         report("load", 0, 0, 0)
+        away = ""
+        if order["host"] is not None:
+            try:
+                return self._relay(order["host"], request, source, selection, result, report, run)
+            except WallprintError as error:
+                # What the host computed stays the host's: two devices agree but for the last bits.
+                if error.code != "E_HOST_AWAY" or not order["or_local"] or report.rows_done:
+                    raise
+                log.warning("%s", error.code)
+                away = "The other computer could not be used, so this one made the print."
         enhance = _load(self._pipeline)
         engine = self._engine_for(request.options.device)
         self._tell_ready(engine)
-        return enhance(
+        done = enhance(
             request,
             source,
             selection,
             result,
             engine=engine,
+            on_progress=report,
+            should_cancel=lambda: run in self._cancelled,
+        )
+        done.notes[:0] = [away] if away else []
+        return done
+
+    def _relay(
+        self,
+        host: dict[str, Any],
+        request: Request,
+        source: Raster,
+        selection: Raster | None,
+        result: Raster,
+        report: _Reporter,
+        run: int,
+    ) -> Any:
+        """Have another computer do it; no torch is imported for that."""
+        from . import relay  # a client, with zmq: only where one is needed
+
+        return relay.enhance(
+            host,
+            request,
+            source,
+            selection,
+            result,
             on_progress=report,
             should_cancel=lambda: run in self._cancelled,
         )
@@ -174,19 +209,24 @@ class Worker:
 
 
 class _Reporter:
-    """`on_progress` of the pipeline: passes on twenty times a second at most."""
+    """`on_progress` of the pipeline: passes on twenty times a second at most.
+
+    Attributes:
+        rows_done: finished rows of the result that were told of, from the top.
+    """
 
     def __init__(self, run: int, tell: Callable[[dict[str, Any]], None]) -> None:
         self._run = run
         self._tell = tell
         self._sent_s = 0.0
         self._phase = ""
+        self.rows_done = 0
 
     def __call__(self, phase: str, done: int, total: int, rows_done: int) -> None:
         now_s = time.monotonic()
         if phase == self._phase and done < total and now_s - self._sent_s < REPORT_EVERY_S:
             return
-        self._phase, self._sent_s = phase, now_s
+        self._phase, self._sent_s, self.rows_done = phase, now_s, rows_done
         self._tell(
             {
                 "t": "progress",

@@ -59,7 +59,7 @@ class Workroom:
         """Hand a job over; raises OSError when no process can be made."""
         files = [job.planes[0].spool, job.result, *(plane.spool for plane in job.planes[1:])]
         self._run += 1
-        self._worker.run(self._run, job.request, [file.raster.fd for file in files])
+        self._worker.run(self._run, job.request, [file.raster.fd for file in files], job.place)
         self.job, self._abandoned_s, self._heard_s = job, None, time.monotonic()
 
     def abandon(self, job: Job) -> None:

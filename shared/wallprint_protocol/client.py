@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Union
+from typing import Any, Union
 
 from . import endpoint
 from .connection import Connection, Reconnect
@@ -102,6 +102,7 @@ def connect(
     launcher: Sequence[str] | None = None,
     on_status: Callable[[str], None] | None = None,
     should_cancel: Callable[[], bool] | None = None,
+    host: str = "",
     editor: str = "",
     editor_version: str = "",
 ) -> Connection:
@@ -115,6 +116,7 @@ def connect(
             --start-id ID` is added; None searches (endpoint.find_launcher).
         on_status: gets a sentence to show ("Starting the server ...").
         should_cancel: polled at least every 50 ms while waiting for a start.
+        host: where the server has jobs computed, see `Connection`.
         editor: for the server's log.
         editor_version: for the server's log.
 
@@ -130,7 +132,8 @@ def connect(
         endpoint.check_local(text)
     directory = endpoint.state_dir() if is_address or text == "auto" else Path(where)
     directory = directory.absolute()
-    finder = _Finder(directory, text if is_address else "", editor, editor_version)
+    about = {"host": host, "editor": editor, "editor_version": editor_version}
+    finder = _Finder(directory, text if is_address else "", about)
 
     def find(should_cancel: Callable[[], bool] | None) -> Connection:
         try:
@@ -149,11 +152,11 @@ def connect(
 class _Finder:
     """Finds or starts the server of one state directory."""
 
-    def __init__(self, directory: Path, address: str, editor: str, editor_version: str) -> None:
+    def __init__(self, directory: Path, address: str, about: dict[str, Any]) -> None:
+        """`about`: arguments of `Connection`."""
         self._directory = directory
         self._address = address
-        self._editor = editor
-        self._editor_version = editor_version
+        self._about = about
         self._failed_boot = b""
         self.again: Reconnect | None = None
 
@@ -225,9 +228,7 @@ class _Finder:
             )
         self._failed_boot = info.boot
         try:
-            return Connection(
-                info, editor=self._editor, editor_version=self._editor_version, again=self.again
-            )
+            return Connection(info, again=self.again, **self._about)
         except WallprintError as error:
             if error.code != "E_SHUTDOWN":
                 raise

@@ -12,6 +12,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Optional, TypeVar
 
@@ -50,12 +51,15 @@ class Connection:
         limits: what the server announced.
         caps: what the server can do.
         checksums: whether tiles carry one in both directions.
+        host: where its jobs are computed: "" as the server is set, else `local`, the name of a
+            paired host, or `NAME,local` (docs/protocol.md, section 13).
     """
 
     def __init__(
         self,
         info: ConnectionInfo,
         *,
+        host: str = "",
         editor: str = "",
         editor_version: str = "",
         checksums: bool = False,
@@ -65,6 +69,7 @@ class Connection:
 
         Args:
             info: where, and the secrets.
+            host: see the attribute.
             editor: for the server's log.
             editor_version: for the server's log.
             checksums: have tiles carry one.
@@ -73,10 +78,15 @@ class Connection:
         """
         self.info = info
         self.checksums = checksums
+        self.host = host
         self.caps: frozenset[str] = frozenset()
         self._again = again or (
             lambda should_cancel: Connection(
-                info, editor=editor, editor_version=editor_version, checksums=checksums
+                info,
+                host=host,
+                editor=editor,
+                editor_version=editor_version,
+                checksums=checksums,
             )
         )
         self.server_state = "warming"
@@ -254,20 +264,21 @@ class Connection:
 
     def _log_in(self, editor: str, editor_version: str) -> None:
         nonce = secrets.token_bytes(32)
-        hello = messages.Hello(
-            id=self.next_id(),
-            proto=(PROTOCOL_MAJOR,),
-            minor=PROTOCOL_MINOR,
-            nonce=nonce,
-            client={
-                "name": "wallprint",
-                "version": __version__,
+        about: dict[str, Any] = {"name": "wallprint", "version": __version__}
+        if self.info.curve is None:  # another computer need not know what runs here
+            about |= {
                 "editor": editor,
                 "editor_version": editor_version,
                 "os": sys.platform,
                 "python": platform.python_version(),
                 "pid": os.getpid(),
-            },
+            }
+        hello = messages.Hello(
+            id=self.next_id(),
+            proto=(PROTOCOL_MAJOR,),
+            minor=PROTOCOL_MINOR,
+            nonce=nonce,
+            client=about,
             caps=CAPABILITIES if self.checksums else tuple(c for c in CAPABILITIES if c != "crc"),
             max_chunk=wire.MAX_CHUNK_BYTES,
         )
@@ -295,10 +306,17 @@ def _open(info: ConnectionInfo) -> Dealer:
     """A socket connected to the first endpoint that answers."""
     problem: Exception = LinkClosed("the connection file names no endpoint")
     for endpoint in info.endpoints:
-        check_local(endpoint)
+        if info.curve is None:
+            check_local(endpoint)
         dealer = open_dealer()
         try:
-            dealer.connect(endpoint, user=USER, password=info.gate, timeout_s=CONNECT_TIMEOUT_S)
+            dealer.connect(
+                endpoint,
+                user=USER,
+                password=info.gate,
+                timeout_s=CONNECT_TIMEOUT_S,
+                curve=info.curve,
+            )
         except BaseException as error:
             dealer.close()
             if not isinstance(error, (LinkClosed, LinkTimeout)):
@@ -307,3 +325,4 @@ def _open(info: ConnectionInfo) -> Dealer:
         else:
             return dealer
     raise problem
+        self.info = replace(self.info, boot=welcome.boot)

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Optional, Protocol
 
+from .endpoint import CurveKeys
 from .errors import GateRefused, LinkClosed, LinkError, LinkProtocol, LinkRefused, LinkTimeout
 from .messages import Buffer
 
 __all__ = [
     "Buffer",
+    "CurveKeys",
     "Dealer",
     "GateRefused",
     "LinkClosed",
@@ -34,11 +36,19 @@ Placer = Callable[[Sequence[Buffer], int], Optional[memoryview]]  # noqa: UP045 
 class Dealer(Protocol):
     """One connection to one ROUTER; owned by one thread."""
 
-    def connect(self, endpoint: str, *, user: bytes, password: bytes, timeout_s: float) -> None:
-        """Connect and do the PLAIN handshake.
+    def connect(
+        self,
+        endpoint: str,
+        *,
+        user: bytes,
+        password: bytes,
+        timeout_s: float,
+        curve: CurveKeys | None = None,
+    ) -> None:
+        """Connect and do the PLAIN handshake, or with `curve` the CURVE handshake.
 
         Raises:
-            GateRefused: wrong password or mechanism, or the peer left during the handshake.
+            GateRefused: wrong password, key or mechanism, or the peer left during the handshake.
             LinkClosed: nobody listens.
             LinkTimeout: no answer in time.
         """

@@ -13,8 +13,17 @@ import time
 from collections.abc import Sequence
 
 import zmq
+from zmq.utils import z85
 
-from .dealer import Buffer, GateRefused, LinkClosed, LinkProtocol, LinkTimeout, Placer
+from .dealer import (
+    Buffer,
+    CurveKeys,
+    GateRefused,
+    LinkClosed,
+    LinkProtocol,
+    LinkTimeout,
+    Placer,
+)
 from .wire import HIGH_WATER_MARK, MAX_MESSAGE_BYTES
 
 _MAX_FRAMES = 2
@@ -27,6 +36,12 @@ _FAILED = (
 _GONE = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_CONNECT_RETRIED
 _EVENTS = _FAILED | _GONE | zmq.EVENT_HANDSHAKE_SUCCEEDED
 _EVENT = struct.Struct("=hi")  # zmq_socket_monitor: 16 bits of event, 32 of value
+
+
+def curve_key_pair() -> tuple[bytes, bytes]:
+    """A new public and secret key, 32 bytes each."""
+    public, secret = zmq.curve_keypair()
+    return z85.decode(public), z85.decode(secret)
 
 
 class PyzmqDealer:
@@ -51,10 +66,24 @@ class PyzmqDealer:
             poller.register(self._monitor, zmq.POLLIN)
         self._gone = False
 
-    def connect(self, endpoint: str, *, user: bytes, password: bytes, timeout_s: float) -> None:
+    def connect(
+        self,
+        endpoint: str,
+        *,
+        user: bytes,
+        password: bytes,
+        timeout_s: float,
+        curve: CurveKeys | None = None,
+    ) -> None:
         """See `Dealer.connect`."""
-        self._socket.plain_username = user
-        self._socket.plain_password = password
+        if curve is None:
+            self._socket.plain_username = user
+            self._socket.plain_password = password
+        else:
+            self._socket.curve_serverkey = curve.server
+            self._socket.curve_publickey = curve.public
+            self._socket.curve_secretkey = curve.secret
+            self._socket.ipv6 = "[" in endpoint
         try:
             self._socket.connect(endpoint)
         except zmq.ZMQError as error:
@@ -67,6 +96,13 @@ class PyzmqDealer:
             if event & zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 return
             if event & _FAILED:
+                # A CURVE server that refuses a key says so; one with another key cannot even read
+                # what was sent to it, and hangs up.
+                if curve is not None and not event & zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                    raise GateRefused(
+                        f"{endpoint} does not have the key that it should have",
+                        detail={"wrong_key": True},
+                    )
                 raise GateRefused(f"{endpoint} refused the gate")
             if event & _GONE:
                 raise LinkClosed(f"nobody listens at {endpoint}")

@@ -16,7 +16,16 @@ import socket
 import time
 from collections.abc import Sequence
 
-from .dealer import Buffer, GateRefused, LinkClosed, LinkProtocol, LinkTimeout, Placer
+from .dealer import (
+    Buffer,
+    CurveKeys,
+    GateRefused,
+    LinkClosed,
+    LinkProtocol,
+    LinkRefused,
+    LinkTimeout,
+    Placer,
+)
 from .wire import MAX_MESSAGE_BYTES
 
 _TIMEOUT = socket.timeout  # not yet an alias of TimeoutError in Python 3.9
@@ -50,15 +59,26 @@ class ZmtpDealer:
         self._filled = 0  # ... and how much of it is there: a timeout loses nothing
         self._frames: list[Buffer] = []
 
-    def connect(self, endpoint: str, *, user: bytes, password: bytes, timeout_s: float) -> None:
+    def connect(
+        self,
+        endpoint: str,
+        *,
+        user: bytes,
+        password: bytes,
+        timeout_s: float,
+        curve: CurveKeys | None = None,
+    ) -> None:
         """Connect and do the PLAIN handshake.
 
         Raises:
             GateRefused: wrong password, other mechanism, older ZMTP, or it left meanwhile.
+            LinkRefused: CURVE is asked for, which is too slow in pure Python.
             LinkClosed: nobody listens.
             LinkTimeout: no answer in time.
             LinkProtocol: the peer does not speak ZMTP.
         """
+        if curve is not None:
+            raise LinkRefused("an encrypted link needs pyzmq; install it beside wallprint")
         if self._socket is not None:
             raise LinkProtocol("this socket is connected already")
         deadline = time.monotonic() + timeout_s

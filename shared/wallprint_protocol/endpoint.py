@@ -49,8 +49,23 @@ _DROPPED = (
 
 
 @dataclass(frozen=True)
+class CurveKeys:
+    """The keys of a link to a paired host (CurveZMQ, rfc.zeromq.org/spec/26), 32 bytes each.
+
+    Attributes:
+        server: the host's public key, pinned when the two were paired.
+        public: this computer's public key for that host.
+        secret: the secret key of `public`.
+    """
+
+    server: bytes
+    public: bytes
+    secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
 class ConnectionInfo:
-    """What `server.json` says.
+    """What `server.json` says; for a paired host, what the pairing says.
 
     Attributes:
         boot: 16 random bytes, new at each start.
@@ -61,6 +76,8 @@ class ConnectionInfo:
         key: 32 bytes, proves both sides to each other; never sent.
         version: of the server.
         log: path of its log.
+        curve: keys of an encrypted link to a paired host; None on this computer, where alone the
+            connection file leads.
     """
 
     boot: bytes
@@ -71,6 +88,7 @@ class ConnectionInfo:
     key: bytes = field(repr=False)
     version: str
     log: str
+    curve: CurveKeys | None = None
 
     @classmethod
     def new(
@@ -103,7 +121,6 @@ class ConnectionInfo:
                 "endpoints": list(self.endpoints),
                 "gate": self.gate.decode(),
                 "key": self.key.hex(),
-                "curve_public": None,
                 "version": self.version,
                 "log": self.log,
             },
@@ -185,8 +202,8 @@ def check_local(address: str) -> None:
     """
     if not address.startswith(_LOCAL):
         raise LinkRefused(
-            f"{address} is not on this computer. Servers on other computers are not offered in "
-            "this version; leave the address out to use your own."
+            f"{address} is not on this computer. Leave the address out to use your own server; to "
+            "have prints computed by another computer, pair the two with `wallprint pair`."
         )
 
 
@@ -207,11 +224,16 @@ def read_connection(directory: Path) -> ConnectionInfo | None:
 
 def write_connection(directory: Path, info: ConnectionInfo) -> None:
     """Put the file in place in one step, mode 0600."""
-    temporary = directory / f"{CONNECTION_FILE}.{os.getpid()}"
+    write_private(directory / CONNECTION_FILE, info.to_json())
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file in one step, mode 0600; whoever reads it sees the old or the new one."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(info.to_json())
-    os.replace(temporary, directory / CONNECTION_FILE)
+        file.write(text)
+    os.replace(temporary, path)
 
 
 def find_launcher(directory: Path) -> list[str]:

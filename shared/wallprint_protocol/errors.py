@@ -88,6 +88,11 @@ CODES: dict[str, CodeInfo] = {
     "E_DEVICE": CodeInfo(
         "changed", EXIT_INPUT, "The device asked for is not there; choose another or `auto`."
     ),
+    "E_HOST_AWAY": CodeInfo(
+        "later",
+        EXIT_SERVER,
+        "The computer that should make the print cannot be used; switch it on, or let this one.",
+    ),
     "E_TIMEOUT": CodeInfo("now", EXIT_SERVER, "The server waited too long for pixels."),
     "E_POISON": CodeInfo(
         "no", EXIT_SERVER, "This job brought the server down twice; it is not tried again."

@@ -313,6 +313,7 @@ class JobRun:
         self._grant(self._output)
 
     def _resume(self) -> None:
+            host=self._link.host or None,
         """Go on with a job that the server still has."""
         if self._output is None:
             raise LinkProtocol("a job that was not open cannot go on")

@@ -307,6 +307,7 @@ class JobOpen(Message):
     attempt: Annotated[int, _U8, "attempts"] = 1
     selection: Optional[Annotated[PixelLayout, Format(), "pixel layout"]] = None
     selection_tile: Optional[Annotated[Size, Extent(), "px"]] = None
+    host: Optional[Annotated[str, Text(), "`local`, a paired host's name, or `NAME,local`"]] = None
     payload: Optional[Buffer] = None
 
 

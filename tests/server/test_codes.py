@@ -13,6 +13,7 @@ from wallprint_protocol import flow, messages, wire
 from wallprint_protocol.dealer import USER, open_dealer
 from wallprint_protocol.errors import CODES, ProtocolError, WallprintError, from_code
 from wallprint_protocol.print_size import Rect
+from wallprint_testing.lan import pair
 from wallprint_testing.servers import Picture, wait_until
 
 
@@ -124,6 +125,18 @@ def incomplete(server):
         return next_error(connection)
 
 
+def host_away(server):
+    """Paired with a computer of which nothing is heard."""
+    running, picture = server(), Picture(20, 20)
+    pair(running.state_dir, running.state_dir, "127.0.0.1:1")
+    with running.connect() as connection:
+        opening = job_open(connection, picture, host="studio")
+        connection.request(opening, messages.JobOk)
+        connection.send(tile_of(picture, opening.j))
+        connection.send(messages.JobCommit(connection.next_id(), opening.j, 1))
+        return next_error(connection)
+
+
 def stopped(server):
     running = server()
     with running.connect() as connection, running.connect() as other:
@@ -179,6 +192,7 @@ REACHED = {
     "E_BACKEND": job("segfault"),
     "E_DEVICE": job("no-device"),
     "E_TIMEOUT": job(commit=False, upload_timeout_s=0.2),
+    "E_HOST_AWAY": host_away,
     "E_POISON": third_crash,
     "E_SHUTDOWN": stopped,
     "E_INTERNAL": job("bug"),

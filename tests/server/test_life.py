@@ -411,11 +411,11 @@ def test_symbolic_link_in_place_of_the_folder_is_refused(state_dir):
 def test_no_pixel_goes_to_another_computer(state_dir, monkeypatch, address):
     """Neither by an address that the user gives nor by one in the connection file."""
     monkeypatch.setattr(client.endpoint, "launch", None)  # nor is anything started
-    with pytest.raises(client.LinkRefused, match="not offered in this version"):
+    with pytest.raises(client.LinkRefused, match="is not on this computer"):
         client.connect(address)
     info = endpoint.ConnectionInfo.new((address,), start_id="", version="0", log="")
     endpoint.write_connection(state_dir, info)
-    with pytest.raises(client.LinkRefused, match="not offered in this version"):
+    with pytest.raises(client.LinkRefused, match="is not on this computer"):
         client.connect(state_dir)
     (state_dir / "server.json").unlink()
 

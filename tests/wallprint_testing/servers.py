@@ -22,7 +22,7 @@ from wallprint_protocol.print_size import Size, place
 from wallprint_protocol.request import Request
 
 LAUNCHER = [sys.executable, str(Path(__file__).with_name("serve.py"))]
-LASTING_FILES = {"server.lock", "server.log", "spawn.log", "config.json", "crashes"}
+LASTING_FILES = {"server.lock", "server.log", "spawn.log", "config.json", "crashes", "lan"}
 
 
 class RunningServer:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from . import demo, doctor, enhance, install, models, plan, proof, reproduce, server
+from . import demo, doctor, enhance, install, models, pair, plan, proof, reproduce, server
 
 if TYPE_CHECKING:
     import argparse
@@ -30,6 +30,7 @@ COMMANDS: tuple[Command, ...] = (
     proof,
     reproduce,
     server,
+    pair,
     models,
     install,
     doctor,

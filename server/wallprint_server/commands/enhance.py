@@ -133,6 +133,7 @@ def _make_all(
     made: dict[Path, Path] = {}  # print -> picture
     with ServerAccess(
         options.server,
+        host=options.host,
         on_status=lambda text: say(text, quiet=options.quiet),
         should_cancel=interrupt,
     ) as access:

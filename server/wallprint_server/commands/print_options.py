@@ -131,7 +131,7 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_where_options(parser: argparse.ArgumentParser) -> None:
-    """`--device` and `--server`."""
+    """`--device`, `--host` and `--server`."""
     add_device_option(parser)
     parser.add_argument(
         "--server",
@@ -148,6 +148,7 @@ def add_device_option(parser: argparse.ArgumentParser) -> None:
 
 def print_options_of(options: argparse.Namespace) -> PrintOptions:
     """The options of a job, checked as far as that is possible without a picture.
+    add_host_option(parser)
 
     Raises:
         BadInput: unknown network, or options that contradict each other.
@@ -156,6 +157,17 @@ def print_options_of(options: argparse.Namespace) -> PrintOptions:
         raise BadInput("--feather softens a selection; name one with --selection MASK.png.")
     if options.wrap_fill is not None and not options.wrap:
         raise BadInput("--wrap-fill says what goes round the bar; give its width with --wrap 4cm.")
+def add_host_option(parser: argparse.ArgumentParser) -> None:
+    """`--host`."""
+    parser.add_argument(
+        "--host",
+        metavar="local|NAME|NAME,local",
+        default="",
+        help="which computer computes: this one, a paired one, or this one when that is away "
+        "(default as `host` in the server's config.json, else local)",
+    )
+
+
     if options.sheet_width == 0:
         raise BadInput("A sheet width of 0 holds no picture; write --sheet-width 61cm.")
     rows, columns = options.panels or (1, 1)

@@ -22,6 +22,7 @@ from ..imaging.files_in import Source, open_selection, open_source
 from ..imaging.xmp import passport_of
 from ..print_job import sha256_of
 from ..terminal import tell
+from .print_options import add_host_option
 from .single_job import SingleJob, single_job
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -
     parser.add_argument(
         "--server", metavar="auto|ADDRESS|embedded", default="auto", help="as of `enhance`"
     )
+    add_host_option(parser)
     parser.add_argument("--json", action="store_true", help="one summary line on stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress, only errors")
     parser.set_defaults(run=run)

@@ -31,6 +31,16 @@ def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -
     serve.add_argument(
         "--systemd", action="store_true", help="listen at the socket that systemd hands over"
     )
+    serve.add_argument(
+        "--lan",
+        metavar="ADDRESS[:PORT]",
+        help="also let paired computers in, at this address of this computer (off by default)",
+    )
+    serve.add_argument(
+        "--lan-allow",
+        metavar="NETWORKS",
+        help="from where they may come: 192.168.1.0/24,10.0.0.7 (default private networks only)",
+    )
     serve.set_defaults(run=run_serve)
     for name, run, text in (
         ("status", run_status, "show whether a server is running and what it does"),
@@ -43,9 +53,16 @@ def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -
 
 def run_serve(options: argparse.Namespace) -> int:
     """Serve until told to stop."""
-    from .. import service  # zmq is loaded by no other command that does not need it
+    # zmq is loaded by no other command that does not need it
+    from .. import service
+    from ..config import ServerConfig
 
-    return service.serve(ensure=options.ensure, start_id=options.start_id, systemd=options.systemd)
+    return service.serve(
+        ensure=options.ensure,
+        start_id=options.start_id,
+        systemd=options.systemd,
+        config=ServerConfig.load(lan=options.lan, lan_allow=options.lan_allow),
+    )
 
 
 def run_status(options: argparse.Namespace) -> int:
@@ -64,7 +81,7 @@ def run_status(options: argparse.Namespace) -> int:
         tell(json.dumps({"running": True, **status}))
         return EXIT_DONE
     for label, value in _rows(status):
-        tell(f"{label + ':':9} {value}")
+        tell(f"{label + ':':10} {value}")
     return EXIT_DONE
 
 
@@ -77,8 +94,24 @@ def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
         ("device", status.get("device") or "not known before the first print"),
         ("clients", str(status["clients"])),
         ("prints", ", ".join(jobs) or "none"),
+        *_network_rows(status),
         ("log", status["log"]),
     ]
+
+
+def _network_rows(status: dict[str, Any]) -> list[tuple[str, str]]:
+    """Whether other computers may have prints made here, and which make prints for this one."""
+    lan = status["lan"]
+    if lan["state"] == "on":
+        names = ", ".join(lan["clients"]) or "nobody yet; see `wallprint pair`"
+        text = f"open at {lan['endpoint'].removeprefix('tcp://')} for {names}"
+        text += f"; {lan['connected']} connected"
+    else:
+        text = lan["problem"] or "off"
+    rows = [("network", text)]
+    if status["hosts"]:
+        rows += [("hosts", ", ".join(status["hosts"])), ("prints at", status["host"])]
+    return rows
 
 
 def run_stop(options: argparse.Namespace) -> int:

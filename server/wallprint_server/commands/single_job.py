@@ -41,7 +41,7 @@ def single_job(options: argparse.Namespace, name: str) -> Iterator[SingleJob]:
     """Connect as `--server` says, show progress unless `--quiet`; all of it ends with the block.
 
     Args:
-        options: with `server` and `quiet`, and `progress_json` if the command has it.
+        options: with `server`, `host` and `quiet`, and `progress_json` if the command has it.
         name: of what is worked on, for the progress line.
     """
     as_json = getattr(options, "progress_json", False)
@@ -49,6 +49,7 @@ def single_job(options: argparse.Namespace, name: str) -> Iterator[SingleJob]:
         Interrupt() as interrupt,
         ServerAccess(
             options.server,
+            host=options.host,
             on_status=lambda text: say(text, quiet=options.quiet),
             should_cancel=interrupt,
         ) as access,
