@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .print_size import Size, Window, px_to_mm
+from .pixels import PixelLayout
+from .print_size import Size, Window, place, px_to_mm
+from .request import Request
 from .words import N_, Sentence
 
 NYQUIST = 0.5  # cycles per pixel; no picture holds more
@@ -128,3 +130,16 @@ class DetailBudget:
     def sentence(self) -> str:
         """For people, in English."""
         return str(self.told())
+
+
+def measure_request(size: Size, layout: PixelLayout) -> Request:
+    """The job that only has a server measure a picture's detail, for `Detail.from_map`.
+
+    The picture as it is, which needs no network and is quicker than reducing it; what comes back
+    can be thrown away.
+
+    Args:
+        size: of the picture, px.
+        layout: of its pixels.
+    """
+    return Request.build(size, layout, place(size, size), repair=0, deblur=0, sharpen="none")
