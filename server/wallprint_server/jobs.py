@@ -218,12 +218,15 @@ class Job:
 
 
 class Pace:
-    """What the worker reports, brought to 1..10 messages a second that never go backwards."""
+    """What the worker reports, brought to 1..10 messages a second that never go backwards.
+
+    Before its first word, which a worker that still starts takes its time for, it loads.
+    """
 
     LEAST_S, MOST_S = 0.1, 1.0
 
     def __init__(self) -> None:
-        self._phase = ""
+        self._phase = "load"
         self._done = self._total = 0
         self._began_s = 0.0
         self._sent_s = 0.0
@@ -231,7 +234,7 @@ class Pace:
 
     def update(self, phase: str, done: int, total: int, now_s: float) -> None:
         """The worker reported."""
-        if phase != self._phase:
+        if phase != self._phase or not self._began_s:
             self._phase, self._done, self._began_s = phase, 0, now_s
         self._news = self._news or done > self._done or total != self._total
         self._done, self._total = max(done, self._done), total
@@ -239,7 +242,7 @@ class Pace:
     def message(self, j: bytes, now_s: float) -> JobProgress | None:
         """What is to be sent now, if anything."""
         waited_s = now_s - self._sent_s
-        if not self._phase or waited_s < (self.LEAST_S if self._news else self.MOST_S):
+        if waited_s < (self.LEAST_S if self._news else self.MOST_S):
             return None
         self._sent_s, self._news = now_s, False
         left = self._total - self._done

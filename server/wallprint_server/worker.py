@@ -89,8 +89,8 @@ class Worker:
                     else:
                         count = order.get("files", 0)
                         self._orders.put((order, [files.popleft() for _ in range(count)]))
-        except (OSError, ProtocolError):
-            log.exception("the channel to the server")
+        except (OSError, ProtocolError) as error:  # a server that is killed resets its channel
+            log.info("the server is gone: %s", error)
         # Whatever the pipeline computes, nobody waits for it any more. No clean-up can be needed:
         # the files have no names and the device's memory goes with the process.
         os._exit(0)

@@ -94,6 +94,8 @@ class Connection:
         self.limits: dict[str, Any] = {}
         self._ping_s = 2.0
         self._request_id = 0
+        self._unanswered: set[int] = set()  # numbers of requests
+        self._jobs: set[bytes] = set()  # that this side has spoken of
         self._heard_s = self._looked_s = time.monotonic()
         self._pings = 0
         self._dealer = _open(info)
@@ -180,6 +182,11 @@ class Connection:
 
     def send(self, message: messages.Message) -> None:
         """Send one message."""
+        number, job = getattr(message, "id", None), getattr(message, "j", None)
+        if number is not None:
+            self._unanswered.add(number)
+        if job is not None:
+            self._jobs.add(job)
         self._dealer.send(wire.encode(message), timeout_s=SEND_TIMEOUT_S)
 
     def request(
@@ -191,7 +198,7 @@ class Connection:
         """Send and wait for the answer; what else arrives meanwhile is dropped.
 
         Raises:
-            WallprintError: the server refused.
+            WallprintError: the server refused this, or something sent before.
             LinkTimeout: no answer in time.
         """
         self.send(message)
@@ -207,10 +214,12 @@ class Connection:
             if left_s <= 0:
                 raise LinkTimeout("the server does not answer")
             message = self.receive(min(left_s, self._ping_s))
-            if message is None or getattr(message, "re", None) != request_id:
-                continue
-            if isinstance(message, messages.Error):
+            answers = getattr(message, "re", None) == request_id
+            # An error about no job may be about this very request, whose number was damaged.
+            if isinstance(message, messages.Error) and (answers or message.j is None):
                 raise from_code(message.code, message.msg, message.detail)
+            if message is None or not answers:
+                continue
             if isinstance(message, answer_type):
                 return message
             raise LinkProtocol(f"{answer_type.t} expected, {message.t} received")
@@ -221,7 +230,9 @@ class Connection:
         Raises:
             WallprintError: E_SHUTDOWN, the server says goodbye.
             LinkClosed, LinkTimeout: the server is gone, or silent for 30 s.
-            LinkProtocol: it does not keep to the protocol.
+            LinkProtocol: it does not keep to the protocol: no message, one of a type that is not
+                known and may not be ignored, an answer to nothing, or a word about a job that this
+                side has never spoken of. Waiting on would be waiting for what was damaged.
         """
         self._notice_absence()
         try:
@@ -233,9 +244,10 @@ class Connection:
         try:
             message = wire.decode(frames, messages.FROM_SERVER)
         except ProtocolError as error:
-            if error.code == "E_UNKNOWN_TYPE":
-                return None  # a newer server's; nothing that this client asked for
+            if error.code == "E_UNKNOWN_TYPE" and error.detail["t"].startswith("$"):
+                return None  # a newer server's news
             raise LinkProtocol(f"from the server: {error}") from error
+        self._check_order(message)
         if isinstance(message, messages.Ping):
             with contextlib.suppress(LinkClosed):  # what it sent before it went is still to be read
                 self.send(messages.Pong(message.q))
@@ -246,6 +258,19 @@ class Connection:
         elif not isinstance(message, messages.Pong):
             return message
         return None
+
+    def _check_order(self, message: messages.Message) -> None:
+        """Answers are to requests without one, and jobs are those of this side."""
+        number, job = getattr(message, "re", None), getattr(message, "j", None)
+        if not isinstance(message, messages.Error):  # an error is always heard
+            if number is not None and number not in self._unanswered:
+                raise LinkProtocol(
+                    f"from the server: {message.t} answers request {number}, which waits for none"
+                )
+            if job is not None and job not in self._jobs:
+                raise LinkProtocol(f"from the server: {message.t} about a job of nobody here")
+        if number is not None:
+            self._unanswered.discard(number)
 
     def _notice_absence(self) -> None:
         """After a sleep of the computer, or of ours, the server gets a new chance."""

@@ -1,8 +1,9 @@
 """One job from the client's side: open, upload, wait, download, release; cancel at any time.
 
 Knows nothing of how the connection came about. One thread does everything: each turn of the loop
-looks at `should_cancel`, takes at most one message and acts on it. A lost connection is replaced
-and the job goes on; a job that ended with its server or its worker is repeated once.
+looks at `should_cancel`, takes at most one message and acts on it. A connection that is lost, or
+over which the job does not move, is replaced and the job goes on; a damaged tile is asked for
+again; a job that ended with its server or its worker is repeated once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Union
 
 from . import flow, messages, wire
-from .connection import Connection
+from .connection import AWAY_S, Connection
 from .errors import (
     BadInput,
     Cancelled,
@@ -39,7 +40,8 @@ Write = Callable[[Rect, memoryview], None]
 
 POLL_S = 0.04
 PROGRESS_EVERY_S = 0.1
-OPEN_TIMEOUT_S = 120.0  # reserving many gigabytes of spool takes its time on a slow disk
+ANSWER_TIMEOUT_S = 30.0  # of a server that gives signs of life; reserving the spool takes time
+STALL_S = 30.0  # an open job of which nothing is heard; one that waits for its turn has time
 CANCEL_TIMEOUT_S = 5.0
 MAX_RESENDS = 2
 MAX_ATTEMPTS = 2  # at a job whose server or worker ended
@@ -201,9 +203,13 @@ class JobRun:
         self._lost_at = (-1, -1)
         self._fruitless = 0
         self._answers: dict[int, messages.Message] = {}
+        self._awaited = -1  # the last request whose answer was waited for
         self._done: messages.JobDone | None = None
         self._shown = Progress("upload", 0, len(self._missing))
-        self._shown_s = self._looked_s = 0.0
+        self._shown_s = 0.0
+        self._looked_s = self._moved_s = time.monotonic()
+        self._queued = False  # at the server: it may be silent about the job
+        self._damaged = 0  # tiles of the result
         self._opened = False
 
     def run(self) -> Result:
@@ -216,6 +222,8 @@ class JobRun:
                     return self._carry_out()
                 except (LinkClosed, LinkTimeout) as error:
                     step = self._after_loss(error)
+                except ProtocolError as error:
+                    step = self._after_damage(error)
                 except WallprintError as error:
                     step = self._after_end(error)
         except BaseException:
@@ -230,7 +238,7 @@ class JobRun:
         while self._done is None:
             self._turn()
         self._check_complete(self._done)
-        with contextlib.suppress(LinkClosed, LinkTimeout):  # everything is here
+        with contextlib.suppress(WallprintError):  # everything is here
             release = messages.JobRelease(self._link.next_id(), self._job)
             self._link.request(release, messages.Ok)
         notes = tuple(self._done.notes)
@@ -259,6 +267,14 @@ class JobRun:
         if self._link.info.boot == boot and "resume" in self._link.caps:
             return self._resume
         return self._repeat(error)
+
+    def _after_damage(self, error: ProtocolError) -> Callable[[], None]:
+        """A tile of the result is not what it should be: have them sent again from there on."""
+        self._damaged += 1
+        hopeless = self._damaged >= flow.MAX_DAMAGED_TILES or "resume" not in self._link.caps
+        if self._output is None or hopeless:
+            raise error
+        return self._resume
 
     def _after_end(self, error: WallprintError) -> Callable[[], None]:
         """After the job's end at the server: once more from the start, where that makes sense."""
@@ -329,10 +345,11 @@ class JobRun:
 
     def _begin(self, message: messages.JobOpen | messages.JobResume) -> messages.JobOk:
         """Send it and wait for the answer; both credits start at nothing."""
-        self._up, self._down = flow.SendCredit(), None
+        self._up, self._down, self._done = flow.SendCredit(), None, None
         self._answers.clear()
         self._link.send(message)
-        answer: messages.JobOk = self._await(message.id, messages.JobOk, OPEN_TIMEOUT_S)
+        answer: messages.JobOk = self._await(message.id, messages.JobOk)
+        self._queued = answer.state == "queued"
         return answer
 
     def _grant(self, output: _Output) -> None:
@@ -369,6 +386,7 @@ class JobRun:
             self._up.spend(len(pixels))
             fields = wire.tile_fields(index, rect, pixels, checksum=self._link.checksums)
             self._link.send(messages.Tile(j=self._job, plane=plane.number, **fields))
+            self._moved_s = time.monotonic()
             self._show(replace(self._shown, done=min(sent, self._shown.total)))
 
     def _commit(self) -> None:
@@ -400,13 +418,14 @@ class JobRun:
 
     # -- one message at a time ---------------------------------------------------------------------
 
-    def _await(
-        self, request_id: int, answer_type: type[Any], timeout_s: float = OPEN_TIMEOUT_S
-    ) -> Any:
-        deadline = time.monotonic() + timeout_s
+    def _await(self, request_id: int, answer_type: type[Any]) -> Any:
+        deadline, self._awaited = time.monotonic() + ANSWER_TIMEOUT_S, request_id
         while request_id not in self._answers:
             if time.monotonic() > deadline:
-                raise LinkProtocol(f"no {answer_type.t} within {timeout_s:.0f} s")
+                raise LinkTimeout(
+                    f"The server is there but has sent no {answer_type.t} "
+                    f"for {ANSWER_TIMEOUT_S:.0f} s."
+                )
             self._turn()
         answer = self._answers.pop(request_id)
         if isinstance(answer, messages.Error):
@@ -423,14 +442,23 @@ class JobRun:
 
         Raises:
             Cancelled: the flag is set.
+            LinkTimeout: the server is there, and the job does not move.
             WallprintError: the job or the connection is at its end.
         """
-        self._looked_s = time.monotonic()
+        now_s = time.monotonic()
+        if now_s - self._looked_s > AWAY_S:  # the caller's time, or the computer slept
+            self._moved_s = now_s
+        self._looked_s = now_s
         if self._should_cancel():
             raise Cancelled
         message = self._link.receive(wait_s)
         if message is not None:
             self._act(message)
+        elif now_s - self._moved_s > STALL_S and not self._queued:
+            stalled_s = now_s - self._moved_s
+            raise LinkTimeout(
+                f"The server is there, but this job has not moved for {stalled_s:.0f} s."
+            )
         elif self._link.responding != self._shown.responding:
             self._show(replace(self._shown, responding=self._link.responding))
 
@@ -439,8 +467,15 @@ class JobRun:
             return  # what was under way for an earlier job of this connection
         if isinstance(message, messages.Error) and message.code == "E_AUTH":
             raise LinkClosed("the server had given this connection up")  # it was silent for long
-        if isinstance(message, messages.Error) and message.re is None:
+        if isinstance(message, messages.Error) and message.re != self._awaited:
             raise from_code(message.code, message.msg, message.detail)
+        if isinstance(message, messages.OutTile) and self._output is None:
+            raise LinkProtocol("a tile of the result before job.ok")
+        self._moved_s = time.monotonic()
+        if self._down is None and not hasattr(message, "re"):
+            return  # sent before the server knew that the job begins anew here
+        if isinstance(message, (messages.OutTile, messages.JobNews, messages.JobProgress)):
+            self._queued = isinstance(message, messages.JobNews) and message.state == "queued"
         if isinstance(message, messages.OutTile):
             self._take(message)
         elif isinstance(message, messages.Credit):

@@ -6,16 +6,26 @@ import time
 
 import pytest
 
-from wallprint_protocol import client
+from wallprint_protocol import client, job_run
 from wallprint_protocol import connection as connection_module
 from wallprint_protocol.connection import Connection
 from wallprint_protocol.errors import CODES, LinkTimeout
+from wallprint_testing import interference
 from wallprint_testing.interference import IN_TIME_S, interfere, picture_of, run_job
 from wallprint_testing.proxy import DOWN, UP, Proxy, pass_on
 from wallprint_testing.watching import log_text, wait_for_rest
 
 SMALL_PX, LARGE_PX = 30, 900  # streams that are mostly headers, mostly pixels
-ENDS = {"done", "cancelled"} | CODES.keys()
+ENDS = {"done"} | CODES.keys()  # never "cancelled": no user had to give up waiting
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """The client's time limits, from half a minute to seconds; the user has more patience."""
+    monkeypatch.setattr(connection_module, "DEAD_AFTER_S", 3.0)
+    monkeypatch.setattr(job_run, "ANSWER_TIMEOUT_S", 1.5)
+    monkeypatch.setattr(job_run, "STALL_S", 1.5)
+    monkeypatch.setattr(interference, "GIVE_UP_S", IN_TIME_S)
 
 
 @pytest.mark.parametrize(("side_px", "count"), [(SMALL_PX, 20), (LARGE_PX, 8)])
@@ -30,14 +40,16 @@ def test_cut_connection_is_replaced_and_the_job_goes_on(start_server, side_px, c
     wait_for_rest(server)
 
 
-@pytest.mark.parametrize(("side_px", "count"), [(SMALL_PX, 40), (LARGE_PX, 12)])
-def test_flipped_bytes_are_found_and_never_become_pixels(start_server, side_px, count):
-    server = start_server(grace_s=1.0)
+@pytest.mark.parametrize(("side_px", "count"), [(SMALL_PX, 120), (LARGE_PX, 20)])
+def test_flipped_bytes_are_found_and_never_become_pixels(start_server, impatient, side_px, count):
+    """Nor does any of them leave a client waiting for what does not come any more."""
+    server = start_server(grace_s=1.0, ping_ms=500)
     endings = interfere(server, "flip", count, side_px)
     assert endings.wrong == 0
     assert endings.outcomes.keys() <= ENDS, endings.outcomes
     assert endings.slowest_s < IN_TIME_S
-    assert set(endings.outcomes) - {"done", "cancelled"}  # some were found
+    assert set(endings.outcomes) - {"done"}  # some were found
+    assert endings.outcomes["done"] > count / 4  # damaged tiles alone end no job
     assert "Traceback" not in log_text(server)
     wait_for_rest(server)
 
@@ -54,6 +66,41 @@ def test_damage_that_takes_the_checksum_along_is_found(server, way):
     ending = run_job(server, picture_of(6, SMALL_PX), treat)
     assert ending.wrong == 0
     assert ending.outcome in ("E_CRC", "E_INCOMPLETE")
+
+
+def damaged_credit(way: str, at_most: int):
+    """The first credit of each of so many connections is another job's, or none."""
+
+    def treat(number, direction, offset, chunk):
+        start = chunk.find(b"\xa6credit")
+        if direction != way or start < 0 or number >= at_most:
+            return chunk
+        changed = bytearray(chunk)
+        if way == UP:
+            changed[changed.index(b"\xa1j\xc4\x10", start) + 4] ^= 1
+        else:  # 16 MiB become nothing
+            place = changed.index(b"\xa3max\xce", start) + 5
+            changed[place : place + 4] = bytes(4)
+        return bytes(changed)
+
+    return treat
+
+
+@pytest.mark.parametrize("way", [UP, DOWN])
+def test_job_that_stalls_on_a_living_connection_goes_on_over_another(server, impatient, way):
+    """Neither side has anything to complain of: each waits for the other."""
+    ending = run_job(server, picture_of(5, LARGE_PX), damaged_credit(way, 1))
+    assert (ending.outcome, ending.wrong) == ("done", 0)
+    assert ending.took_s > job_run.STALL_S
+    wait_for_rest(server)
+
+
+@pytest.mark.parametrize("way", [UP, DOWN])
+def test_job_that_stalls_again_and_again_ends_with_a_code(server, impatient, way):
+    ending = run_job(server, picture_of(5, LARGE_PX), damaged_credit(way, 99))
+    assert (ending.outcome, ending.wrong) == ("LINK_TIMEOUT", 0)
+    assert ending.took_s < IN_TIME_S
+    wait_for_rest(server)
 
 
 def test_untouched_stream_in_pieces_of_one_byte_to_a_hundred(server):

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from wallprint_protocol import connection as connection_module
-from wallprint_protocol import flow, messages, wire
+from wallprint_protocol import flow, job_run, messages, wire
 from wallprint_protocol.connection import Connection
 from wallprint_protocol.dealer_zmtp import ZmtpDealer
 from wallprint_protocol.errors import (
@@ -350,7 +350,31 @@ def test_constant_damage_ends_the_job_with_its_code(server, monkeypatch):
         assert caught.value.code == "E_CRC"
 
 
+@pytest.mark.parametrize("damaged", [{0: 1}, {1: 2}, {3: 1, 1: 1}])
+def test_damaged_download_is_sent_again(server, monkeypatch, damaged):
+    """Tile -> how often it comes in damaged; what had come in before is not sent again."""
+    original, left, checked = flow.intact, dict(damaged), []
+
+    def intact(tile):
+        checked.append(tile.s)
+        if left.get(tile.s):
+            left[tile.s] -= 1
+            return False
+        return original(tile)
+
+    picture = Picture(900, 1000, (900, 1500))
+    with Connection(server.info(), checksums=True) as connection:
+        monkeypatch.setattr(flow, "intact", intact)
+        picture.enhance(connection)
+        assert connection.status()["jobs"] == {}
+    assert not any(left.values())
+    assert picture.result == picture.expected()
+    assert len(picture.rows) == len(set(picture.rows)) == 4
+    assert len(checked) == 4 + sum(damaged.values())
+
+
 def test_damaged_download_is_never_written(server, monkeypatch):
+    """A third damaged tile ends the job."""
     original = flow.intact
 
     def intact(tile):
@@ -365,6 +389,36 @@ def test_damaged_download_is_never_written(server, monkeypatch):
         assert caught.value.code == "E_CRC"
         assert len(picture.rows) == 1
         assert connection.status()["jobs"] == {}
+
+
+# -- a job that seems not to move ------------------------------------------------------------------
+
+
+def test_waiting_for_ones_turn_is_no_stall(server, monkeypatch):
+    monkeypatch.setattr(job_run, "STALL_S", 0.3)
+    with server.connect() as first, server.connect() as second:
+        slow = Picture(40, 160, model="slow")
+        thread = threading.Thread(target=lambda: slow.enhance(first))
+        thread.start()
+        wait_until(lambda: busy(server))
+        picture = Picture(30, 30)
+        picture.enhance(second)
+        thread.join()
+    assert picture.result == picture.expected()
+    assert "goes on" not in server.log()
+
+
+def test_worker_that_takes_its_time_to_start_is_no_stall(start_server):
+    """The client is told once a second that the job is there, whatever the worker does."""
+    server = start_server(engine="wallprint_testing.pipelines:LateEngine", prestart=False)
+    with server.connect() as connection:
+        picture = Picture(30, 30)
+        j = open_job(connection, picture).j
+        send_pixels(connection, picture, j)
+        connection.request(messages.JobCommit(connection.next_id(), j, 1), messages.Ok)
+        got = [m for m in drain(connection, 2.5) if isinstance(m, messages.JobProgress)]
+        assert {(m.phase, m.done, m.total) for m in got} == {("load", 0, 0)}
+        assert 2 <= len(got) <= 4
 
 
 # -- the worker fails ------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ class Ending:
     """Of one job.
 
     Attributes:
-        outcome: "done", "incomplete", "cancelled" (by a user who waited too long) or a code.
+        outcome: "done", "incomplete", "cancelled" (by a user who waited too long: hung) or a code.
         wrong: strips with wrong pixels that the caller was given.
         took_s: until the call came back.
         carried: bytes that the proxy passed on, by direction.

@@ -27,6 +27,14 @@ class NoEngine:
         return "no engine"
 
 
+class LateEngine(NoEngine):
+    """The same, but it takes its time to be there."""
+
+    def __init__(self, device: str = "auto") -> None:
+        time.sleep(4.0)
+        super().__init__(device)
+
+
 class NoGpu(NoEngine):
     """The same, but it claims to be a GPU."""
 
