@@ -318,6 +318,7 @@ class Connection:
             self.next_id(), wire.proof(self.info.key, b"C", challenge.nonce, nonce)
         )
         welcome = self.request(auth, messages.Welcome, LOGIN_TIMEOUT_S)
+        self.info = replace(self.info, boot=welcome.boot)
         self.server_state = welcome.state
         self.limits = welcome.limits
         self.caps = frozenset(welcome.caps)
@@ -350,4 +351,3 @@ def _open(info: ConnectionInfo) -> Dealer:
         else:
             return dealer
     raise problem
-        self.info = replace(self.info, boot=welcome.boot)

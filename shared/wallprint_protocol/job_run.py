@@ -313,6 +313,7 @@ class JobRun:
             attempt=self._attempt,
             selection=request.selection,
             selection_tile=self._planes[1].grid.cell if request.selection else None,
+            host=self._link.host or None,
             payload=request.icc or None,
         )
         self._opened, self._key = True, wire.job_key(message)
@@ -329,7 +330,6 @@ class JobRun:
         self._grant(self._output)
 
     def _resume(self) -> None:
-            host=self._link.host or None,
         """Go on with a job that the server still has."""
         if self._output is None:
             raise LinkProtocol("a job that was not open cannot go on")
