@@ -133,6 +133,7 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
 def add_where_options(parser: argparse.ArgumentParser) -> None:
     """`--device`, `--host` and `--server`."""
     add_device_option(parser)
+    add_host_option(parser)
     parser.add_argument(
         "--server",
         metavar="auto|ADDRESS|embedded",
@@ -141,22 +142,6 @@ def add_where_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_device_option(parser: argparse.ArgumentParser) -> None:
-    """`--device`."""
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
-
-
-def print_options_of(options: argparse.Namespace) -> PrintOptions:
-    """The options of a job, checked as far as that is possible without a picture.
-    add_host_option(parser)
-
-    Raises:
-        BadInput: unknown network, or options that contradict each other.
-    """
-    if options.feather is not None and options.selection is None:
-        raise BadInput("--feather softens a selection; name one with --selection MASK.png.")
-    if options.wrap_fill is not None and not options.wrap:
-        raise BadInput("--wrap-fill says what goes round the bar; give its width with --wrap 4cm.")
 def add_host_option(parser: argparse.ArgumentParser) -> None:
     """`--host`."""
     parser.add_argument(
@@ -168,6 +153,21 @@ def add_host_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_device_option(parser: argparse.ArgumentParser) -> None:
+    """`--device`."""
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
+
+
+def print_options_of(options: argparse.Namespace) -> PrintOptions:
+    """The options of a job, checked as far as that is possible without a picture.
+
+    Raises:
+        BadInput: unknown network, or options that contradict each other.
+    """
+    if options.feather is not None and options.selection is None:
+        raise BadInput("--feather softens a selection; name one with --selection MASK.png.")
+    if options.wrap_fill is not None and not options.wrap:
+        raise BadInput("--wrap-fill says what goes round the bar; give its width with --wrap 4cm.")
     if options.sheet_width == 0:
         raise BadInput("A sheet width of 0 holds no picture; write --sheet-width 61cm.")
     rows, columns = options.panels or (1, 1)
