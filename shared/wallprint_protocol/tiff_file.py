@@ -13,7 +13,7 @@ import struct
 from pathlib import Path
 from typing import Literal
 
-from .job_run import Buffer, Write
+from .job_run import Buffer
 from .pixels import SAMPLE_BYTES, PixelLayout
 from .print_size import Rect, Size
 
@@ -54,15 +54,6 @@ class TiffFile:
         """A full-width strip, of any height; one that is written again replaces itself."""
         self._file.seek(self._first + rect.y * self._row_bytes)
         self._file.write(_in_tiff_order(memoryview(pixels).cast("B"), self._layout))
-
-    def copying(self, write: Write) -> Write:
-        """`write`, with a copy of its strips in this file."""
-
-        def write_both(rect: Rect, pixels: memoryview) -> None:
-            self.write(rect, pixels)
-            write(rect, pixels)
-
-        return write_both
 
     def close(self) -> None:
         """Whole when every row was written."""

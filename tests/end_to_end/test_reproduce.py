@@ -207,3 +207,46 @@ def test_a_krita_document_and_what_does_not_fit(
     assert "carries no passport" in refused(capsys, tmp_path / "plain.kra", picture)
     (tmp_path / "cut.kra").write_bytes(document.read_bytes()[:100])
     assert "no whole Krita document" in refused(capsys, tmp_path / "cut.kra", picture)
+
+
+def test_a_report_of_a_print_that_is_there(made: Path, tmp_path: Path) -> None:
+    """From the passport alone, and with what an editor knows of the run."""
+    page = tmp_path / "page.html"
+    arguments = made / "photo.jpg", made / "print.tif", "-o", page
+    summary, _ = wallprint("report", made / "print.tif.passport.json", *arguments)
+    assert summary["output"] == str(page)
+    text = page.read_text()
+    assert "print.tif: how this print was made" in text
+    assert text.count("data:image/jpeg;base64,") >= 5
+    page.unlink()
+    record = {
+        "passport": passport(made),
+        "report": {"stages": passport(made)["stages"], "seams": {"borders": 7, "worst_levels": 0}},
+        "name": "My layer",
+        "seconds": 12.5,
+        "notes": ["A note of the server."],
+    }
+    (tmp_path / "r.json").write_text(json.dumps(record))
+    wallprint("report", tmp_path / "r.json", *arguments)
+    text = page.read_text()
+    for words in ("My layer: how this print", "A note of the server.", "compared: 7"):
+        assert words in text
+
+
+def test_what_a_report_refuses(made: Path, tmp_path: Path) -> None:
+    page, record = tmp_path / "page.html", made / "print.tif.passport.json"
+    photo, printed = made / "photo.jpg", made / "print.tif"
+    other = tmp_path / "other.tif"
+    changed = Image.open(printed)
+    changed.putpixel((1, 1), (1, 2, 3))
+    changed.save(other)
+    (tmp_path / "r.json").write_text('{"passport": {}, "report": {}}')
+    for arguments, words in (
+        ((record, photo, other), "is not the print of the passport"),
+        ((record, photo, photo), "name the whole print"),
+        ((tmp_path / "r.json", photo, printed), "cannot be used"),
+        ((tmp_path / "none.json", photo, printed), "cannot be read"),
+    ):
+        _, said = wallprint("report", *arguments, "-o", page, code=2)
+        assert words in said
+        assert not page.exists()

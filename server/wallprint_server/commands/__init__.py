@@ -8,7 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from . import demo, doctor, enhance, install, models, pair, plan, proof, reproduce, server
+from . import (
+    demo,
+    doctor,
+    enhance,
+    install,
+    models,
+    pair,
+    plan,
+    proof,
+    report,
+    reproduce,
+    save,
+    server,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -29,6 +42,8 @@ COMMANDS: tuple[Command, ...] = (
     plan,
     proof,
     reproduce,
+    report,
+    save,
     server,
     pair,
     models,

@@ -7,15 +7,16 @@ import contextlib
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wallprint_protocol import client
 from wallprint_protocol.errors import EXIT_DONE, BadInput
+from wallprint_protocol.job_run import Read
 from wallprint_protocol.passport import Passport
 from wallprint_protocol.pixels import PixelLayout
-from wallprint_protocol.print_size import Rect
+from wallprint_protocol.print_size import Rect, Size
 from wallprint_protocol.row_hash import RowHash
 
 from ..imaging.files_in import Source, open_selection, open_source
@@ -32,7 +33,6 @@ EXIT_DIFFERS = 1
 _MAX_JSON_BYTES = 1 << 20
 _KRITA_ANNOTATION = "/annotations/wallprint"  # in a .kra file, which is a ZIP
 _STRIP_ROWS = 64
-Read = Callable[[Rect], bytes]
 
 
 def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -> None:
@@ -160,20 +160,25 @@ def _matching(passports: Sequence[Passport], source: Source) -> tuple[Passport, 
         BadInput: none is.
     """
     if len(passports) == 1:
-        return passports[0], _checked_source(passports[0], source)
+        return passports[0], checked_source(passports[0], source)
     for passport in passports:
         with contextlib.suppress(BadInput):
-            return passport, _checked_source(passport, source)
+            return passport, checked_source(passport, source)
     raise BadInput(
         f"None of the {len(passports)} prints was made from the pixels of {source.path}; name a "
         "file with the unchanged layer's pixels."
     )
 
 
-def _checked_source(passport: Passport, source: Source) -> Read:
+def checked_source(passport: Passport, source: Source) -> Read:
+    """How the pixels that the print was made from are read.
+
+    Raises:
+        BadInput: they are others.
+    """
     request, path = passport.request, source.path
     if passport.source_is == "file":
-        _compare(path, "picture", sha256_of(path), passport.source_sha256)
+        compare(path, "picture", sha256_of(path), passport.source_sha256)
         if (source.size, source.layout) != (request.source, request.layout):
             raise BadInput(
                 f"{path} is read as {source.size.width}x{source.size.height} px, "
@@ -191,12 +196,14 @@ def _checked_source(passport: Passport, source: Source) -> Read:
     from ..imaging.relaid import reader_in  # numpy, which most passports can do without
 
     read = reader_in(source, request.layout)
-    _compare(path, "picture", _pixels_sha256(source, read, request.layout), passport.source_sha256)
+    compare(
+        path, "picture", pixels_sha256(source.size, read, request.layout), passport.source_sha256
+    )
     return read
 
 
-def _pixels_sha256(source: Source, read: Read, layout: PixelLayout) -> str:
-    size = source.size
+def pixels_sha256(size: Size, read: Read, layout: PixelLayout) -> str:
+    """Of a whole picture, as passports have it."""
     rows = RowHash(size.width * layout.bytes_per_pixel)
     for y in range(0, size.height, _STRIP_ROWS):
         strip = Rect(0, y, size.width, min(_STRIP_ROWS, size.height - y))
@@ -204,10 +211,15 @@ def _pixels_sha256(source: Source, read: Read, layout: PixelLayout) -> str:
     return rows.hexdigest()
 
 
-def _compare(path: Path, what: str, found: str, expected: str) -> None:
+def compare(path: Path, what: str, found: str, expected: str) -> None:
+    """Refuse a file whose hash is not the passport's.
+
+    Raises:
+        BadInput: it is not.
+    """
     if found != expected:
         raise BadInput(
-            f"{path} is not the {what} that the print was made from: its SHA-256 is {found}, the "
+            f"{path} is not the {what} of the passport: its SHA-256 is {found}, the "
             f"passport has {expected}. Name the unchanged original."
         )
 
@@ -228,8 +240,8 @@ def _checked_mask(passport: Passport, source: Source, path: Path | None) -> Sour
         if passport.source_is == "file":
             found = sha256_of(path)
         else:
-            found = _pixels_sha256(mask, mask.read, mask.layout)
-        _compare(path, "selection", found, passport.selection_sha256)
+            found = pixels_sha256(mask.size, mask.read, mask.layout)
+        compare(path, "selection", found, passport.selection_sha256)
     except BadInput:
         mask.close()
         raise

@@ -6,11 +6,10 @@ same samples in the file's own order. Knows nothing of passports.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from wallprint_protocol.errors import BadInput
+from wallprint_protocol.job_run import Buffer, Read
 from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_size import Rect
 
@@ -20,19 +19,21 @@ _NUMPY = {"u8": "<u1", "u16": "<u2", "f16": "<f2", "f32": "<f4"}
 _FULL = {"u8": 255, "u16": 65535, "f16": 1.0, "f32": 1.0}
 
 
-def reader_in(source: Source, layout: PixelLayout) -> Callable[[Rect], bytes]:
+def reader_in(source: Source, layout: PixelLayout, raw: Read | None = None) -> Read:
     """Reads rectangles of a picture in another layout.
 
     Args:
         source: the picture.
         layout: wanted; its curve is taken as it is, since no value changes.
+        raw: reads the picture's bytes; `source.read` by default.
 
     Raises:
         BadInput: the samples themselves would have to change; says what they are.
     """
     have, want = source.layout, layout
+    raw = raw or source.read
     if (have.model, have.dtype, have.alpha) == (want.model, want.dtype, want.alpha):
-        return source.read
+        return raw
     colours = have.model.removesuffix("A"), want.model.removesuffix("A").replace("BGR", "RGB")
     # Half floats are saved as floats, and come back without loss.
     same = have.dtype == want.dtype or (have.dtype, want.dtype) == ("f32", "f16")
@@ -51,9 +52,9 @@ def reader_in(source: Source, layout: PixelLayout) -> Callable[[Rect], bytes]:
     if want.model.startswith("BGR"):
         order = [2, 1, 0]
 
-    def read(rect: Rect) -> bytes:
+    def read(rect: Rect) -> Buffer:
         shape = (rect.height, rect.width, have.channels)
-        pixels = np.frombuffer(source.read(rect), _NUMPY[have.dtype]).reshape(shape)
+        pixels = np.frombuffer(raw(rect), _NUMPY[have.dtype]).reshape(shape)
         out = np.empty((*shape[:2], want.channels), _NUMPY[want.dtype])
         out[..., : len(order)] = pixels[..., order]
         if want.has_alpha:
