@@ -82,6 +82,8 @@ class Settings:
         feather_mm: soft edge of the selection on the print.
         medium: what it is printed on; "screen" and "none" are not sharpened.
         strength: of the output sharpening.
+        halo_mm: see `Options`.
+        spread_mm: see `Options`.
         result: an entry of RESULTS.
         device: see `Options`.
         model: see `Options`.
@@ -114,6 +116,8 @@ class Settings:
     feather_mm: float = 1.0
     medium: str = "matte"
     strength: str = "standard"
+    halo_mm: float = 0.0
+    spread_mm: float = 0.0
     result: str = "new-layer"
     device: str = "auto"
     model: str = ""
@@ -135,6 +139,8 @@ class Settings:
             "deblur": self.deblur,
             "sharpen": self.sharpen,
             "strength": self.strength,
+            "halo_mm": self.halo_mm,
+            "spread_mm": self.spread_mm,
             # Always explicit: a job for a part of the print must not judge by the part's size.
             "distance_mm": plan.distance_mm,
             "feather_mm": self.feather_mm if self.source == "selection" else 0.0,
@@ -157,6 +163,7 @@ class Plan:
         edges: an entry of EDGES.
         edge_px: width of the edges on each side.
         panels: how the sheet is cut.
+        asked_halo_mm: `Settings.halo_mm`.
     """
 
     canvas: Size
@@ -166,6 +173,7 @@ class Plan:
     edges: str = "none"
     edge_px: int = 0
     panels: Panels = ONE_PANEL
+    asked_halo_mm: float = 0.0
 
     @property
     def sheets(self) -> tuple[Sheet, ...]:
@@ -203,8 +211,8 @@ class Plan:
 
     @property
     def halo_mm(self) -> float:
-        """Width of the output sharpening's halo; what is narrower is not seen as one."""
-        return wanted_halo_mm(self.distance_mm)
+        """Width of the output sharpening's halo: as asked for, else what the distance hides."""
+        return self.asked_halo_mm or wanted_halo_mm(self.distance_mm)
 
     @property
     def megapixels(self) -> float:
@@ -258,9 +266,15 @@ def make_plan(
     for scale in (rect.width / window.width, rect.height / window.height):
         if not 1 / MAX_SCALE <= scale <= MAX_SCALE:
             raise PrintSizeError(
-                f"The print would be {scale:.3g} times the picture ({canvas.width}x{canvas.height} "
-                f"px to {rect.width}x{rect.height} px); between 1/{MAX_SCALE} and {MAX_SCALE} is "
-                "possible. Choose another size or ppi."
+                "The print would be {scale:.3g} times the picture ({width}x{height} px to "
+                "{to_width}x{to_height} px); between 1/{most} and {most} is possible. "
+                "Choose another size or ppi.",
+                scale=scale,
+                width=canvas.width,
+                height=canvas.height,
+                to_width=rect.width,
+                to_height=rect.height,
+                most=MAX_SCALE,
             )
     ppi = ppi_milli / 1000
     distance_mm = settings.distance_cm * 10 or viewing_distance_mm(
@@ -277,7 +291,16 @@ def make_plan(
         crop_marks=settings.crop_marks,
         bleed=bool(edge_px) and settings.edges == "bleed",
     )
-    return Plan(canvas, placement, ppi, distance_mm, settings.edges, edge_px, panels)
+    return Plan(
+        canvas,
+        placement,
+        ppi,
+        distance_mm,
+        settings.edges,
+        edge_px,
+        panels,
+        settings.halo_mm,
+    )
 
 
 def _shape(canvas: Size, resolution: tuple[float, float]) -> Size:
@@ -290,18 +313,30 @@ def _shape(canvas: Size, resolution: tuple[float, float]) -> Size:
 
 def _edge_px(trim: Size, settings: Settings, ppi_milli: int) -> int:
     if settings.edges not in EDGES:
-        raise PrintSizeError(f"Unknown edges {settings.edges!r}; use one of {', '.join(EDGES)}.")
+        raise PrintSizeError(
+            "Unknown edges {name!r}; use one of {known}.",
+            name=settings.edges,
+            known=", ".join(EDGES),
+        )
     if settings.wrap_fill not in WRAP_FILLS:
         known = ", ".join(WRAP_FILLS)
-        raise PrintSizeError(f"Unknown wrap {settings.wrap_fill!r}; use one of {known}.")
+        raise PrintSizeError(
+            "Unknown wrap {name!r}; use one of {known}.", name=settings.wrap_fill, known=known
+        )
     if settings.edges == "none":
         return 0
     edge_px = length_to_px(round(settings.edge_mm * NM_PER_MM), ppi_milli)
     if edge_px > min(trim.width, trim.height):
-        name = "A bleed" if settings.edges == "bleed" else "A wrap"
+        if settings.edges == "bleed":
+            raise PrintSizeError(
+                "A bleed of {edge:g} mm is wider than the print, which it repeats; "
+                "choose a narrower one.",
+                edge=settings.edge_mm,
+            )
         raise PrintSizeError(
-            f"{name} of {settings.edge_mm:g} mm is wider than the print, which it repeats; "
-            "choose a narrower one."
+            "A wrap of {edge:g} mm is wider than the print, which it repeats; "
+            "choose a narrower one.",
+            edge=settings.edge_mm,
         )
     return edge_px
 

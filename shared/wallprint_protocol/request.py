@@ -19,6 +19,7 @@ MEDIA = ("none", "glossy", "matte", "canvas", "backlit")
 STRENGTHS = ("low", "standard", "high")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 EDGE_FILLS = ("mirror", "stretch", "colour")
+MOST_HALO_MM, MOST_SPREAD_MM = 5.0, 1.0  # posters seen from afar; rough canvas
 _COLOUR = re.compile(r"^#(?:[0-9a-fA-F]{6}|[0-9a-fA-F]{8})$")
 _LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
 
@@ -36,6 +37,10 @@ class Options:
         strength: of the output sharpening.
         ppi: print resolution; turns the millimetres below into pixels.
         distance_mm: viewing distance, or 0 for 1.5 diagonals of the print.
+        halo_mm: width of the output sharpening's halo, or 0 for what suits the distance; it is
+            fitted to the picture's own edges.
+        spread_mm: how far ink spreads on the medium, Gaussian sigma, or 0 when it was not measured;
+            decides the amount of the output sharpening.
         window: part of the source (x, y, w, h in source px) that is used.
         rect: part of the result (x, y, w, h in px) that it fills; the rest is paper white. It may
             reach beyond the result: then the result is a cut-out of the print, computed by the
@@ -63,6 +68,8 @@ class Options:
     sharpen: str = "matte"
     strength: str = "standard"
     distance_mm: float = 0.0
+    halo_mm: float = 0.0
+    spread_mm: float = 0.0
     feather_mm: float = 0.0
     device: str = "auto"
     tile_px: int = 0
@@ -123,6 +130,8 @@ class Options:
         for name, low, high in (
             ("ppi", 30.0, 1200.0),
             ("distance_mm", 0.0, 1e6),
+            ("halo_mm", 0.0, MOST_HALO_MM),
+            ("spread_mm", 0.0, MOST_SPREAD_MM),
             ("feather_mm", 0.0, 1000.0),
         ):
             number = getattr(self, name)

@@ -20,22 +20,16 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from math import erf, log, pi, sqrt
+from math import log, pi, sqrt
 
 import numpy as np
-import numpy.typing as npt
 
-from wallprint_protocol.print_size import Rect, Size, Window, px_to_mm
+from wallprint_protocol.detail_budget import NYQUIST, Detail
+from wallprint_protocol.print_size import Rect, Size, Window
 
-Luma = npt.NDArray[np.float32]
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.intp]
+from .edge_fit import PLACE_PX, Floats, Luma, edge_sigma, noise_of, sample_places, sharpest
 
-NYQUIST = 0.5
 MTF10 = sqrt(log(10.0) / 2.0) / pi  # c/px at which a Gaussian of sigma 1 px leaves a tenth: 0.3415
-# Where to look: of up to 10 x 10 places those with the hardest changes.
-PLACE_PX, PLACES_A_SIDE, SHARPEST_PLACES = 128, 10, 24
 LEAST_PX = 48  # side of a picture that has room for edges
 # A wider blur than this (sigma, px) is measured on the picture at half its size, up to four times.
 WIDEST_PX, MOST_HALVINGS = 2.5, 4
@@ -43,19 +37,11 @@ WIDEST_PX, MOST_HALVINGS = 2.5, 4
 PATCH_PX, LOWEST_BIN = 64, 3
 POWERS = (2.0, 2.5, 3.0)  # of natural pictures' power, f^-p
 SIGMAS = np.concatenate([[0.0], np.geomspace(0.3, 6.0, 60)])
-# Edges: at most one in a cell, and how many are looked at.
-CELL_PX, DISC_PX, MOST_EDGES, EDGES_NEEDED = 16, 7, 400, 12
-# What counts as one: its contrast (levels of 255), the relative error of its width, what the model
-# leaves unexplained beyond the noise, in units of the contrast, and its distance from the middle.
-CONTRAST, WIDTH_ERROR, MISFIT, OFF_PX = 24.0, 0.1, 0.06, 2.0
-# The sharpest quarter counts, the others lie out of focus: 0.67 deviations below the median.
-SHARPEST, BELOW_MEDIAN = 0.25, 0.6745
 # Edges that contradict the spectrum by more lie elsewhere than the detail, or are noise.
 AGREE = 1.5
 # A pixel's own aperture has variance 1/12. A picture sampled by area has it, one drawn at points
 # has not; half of it is taken off, so that either is at most 6 % wrong.
 APERTURE = 1 / 24
-FIT_STEPS = 9
 # Traces of interpolation are looked for from this frequency (an enlargement of 6 times) up, and
 # count from this height over what is around. A JPEG's blocks leave their own at multiples of 1/8.
 LOWEST_TRACE, TRACE_HEIGHT, OVER_JPEG = 0.16, 4.0, 4.0
@@ -63,94 +49,6 @@ STRIPS, NARROW, NEARBY = 4, 4, 24  # strips of a place; bins of a peak, and arou
 # No interpolation leaves a tenth of the contrast at a higher frequency, in units of the old pixels'
 # own rate (repeated pixels: 0.91).
 FASTEST = 0.95
-
-
-@dataclass(frozen=True)
-class Detail:
-    """How far real detail reaches.
-
-    Attributes:
-        reach: cycles per source pixel at which a tenth of the contrast is left, at most 0.5, beyond
-            which pixels hold nothing; 0 when the picture shows no detail to tell from.
-        edges: on how many edges that rests; 0 when on the spectrum alone.
-        enlarged: how many times the picture was enlarged before it came here; 1 when nothing
-            tells of it.
-    """
-
-    reach: float
-    edges: int
-    enlarged: float = 1.0
-
-    @property
-    def share(self) -> float:
-        """Of the picture's resolution that is real, 0..1."""
-        return self.reach / NYQUIST
-
-    def budget(self, window: Window, printed: Size, ppi: float) -> DetailBudget:
-        """What that is on paper.
-
-        Args:
-            window: the part of the source that is printed, source px.
-            printed: its size on the print, px.
-            ppi: of the print.
-        """
-        step = max(window.width / printed.width, window.height / printed.height)
-        return DetailBudget(self, min(ppi, self.share * step * ppi), printed, ppi)
-
-
-@dataclass(frozen=True)
-class DetailBudget:
-    """A picture's detail on a print.
-
-    Attributes:
-        detail: as measured.
-        true_ppi: the print resolution that real detail fills, at most that of the print.
-        printed: the picture's size on the print, px.
-        ppi: of the print.
-    """
-
-    detail: Detail
-    true_ppi: float
-    printed: Size
-    ppi: float
-
-    @property
-    def size_mm(self) -> tuple[float, float]:
-        """The picture's width and height on paper."""
-        return px_to_mm(self.printed.width, self.ppi), px_to_mm(self.printed.height, self.ppi)
-
-    @property
-    def honest_mm(self) -> tuple[float, float]:
-        """Width and height up to which every pixel of the print is filled: L * true / ppi."""
-        width, height = self.size_mm
-        return width * self.true_ppi / self.ppi, height * self.true_ppi / self.ppi
-
-    def to_map(self) -> dict[str, float | int | list[float]]:
-        """Plain values, for messages and JSON."""
-        return {
-            "reach_cycles_per_px": round(self.detail.reach, 4),
-            "edges": self.detail.edges,
-            "enlarged_before": round(self.detail.enlarged, 2),
-            "true_ppi": round(self.true_ppi, 1),
-            "honest_mm": [round(mm, 1) for mm in self.honest_mm],
-        }
-
-    def sentence(self) -> str:
-        """For people."""
-        if not self.detail.reach:
-            return "The picture shows no edge or texture from which its detail could be told."
-        size = " x ".join(f"{mm / 10:.0f}" for mm in self.size_mm)
-        if self.true_ppi >= self.ppi * 0.995:
-            text = f"True detail for all {self.ppi:g} ppi at {size} cm"
-        else:
-            honest = " x ".join(f"{mm / 10:.0f}" for mm in self.honest_mm)
-            text = (
-                f"True detail for {self.true_ppi:.0f} ppi at {size} cm; honest up to {honest} cm "
-                f"at {self.ppi:g} ppi"
-            )
-        if self.detail.enlarged > 1.0:
-            text += f". The picture was enlarged before, about {self.detail.enlarged:.1f} times"
-        return f"{text}."
 
 
 def measure_detail(
@@ -169,10 +67,10 @@ def measure_detail(
         factor = 1 << halvings
         if min(part.width, part.height) < LEAST_PX * factor:
             break
-        places = _sharpest(_places(part, luma, factor))
+        places = sharpest(sample_places(part, luma, factor))
         if not halvings:
             period = _interpolation(places)
-        noise = _noise(places)
+        noise = noise_of(places)
         blur = _spectral_sigma(places)
         if blur is None:
             continue
@@ -181,7 +79,7 @@ def measure_detail(
         )
         if blur > WIDEST_PX and may_halve:
             continue
-        found, edges = _edge_sigma(places, noise)
+        found, edges = edge_sigma(places, noise)
         if edges and blur / AGREE <= found <= max(blur, 0.5) * AGREE:
             blur = found
         else:
@@ -202,44 +100,6 @@ def _whole_pixels(size: Size, window: Window | None) -> Rect:
     right = min(size.width, round(window.x + window.width))
     bottom = min(size.height, round(window.y + window.height))
     return Rect(x, y, max(1, right - x), max(1, bottom - y))
-
-
-def _places(part: Rect, luma: Callable[[Rect], Luma], factor: int) -> Floats:
-    """(N, h, w) squares spread evenly over a part of the picture, at 1 / `factor` of its size."""
-    width, height = (min(PLACE_PX * factor, side) for side in (part.width, part.height))
-    columns, rows = (
-        min(PLACES_A_SIDE, -(-side // length))
-        for side, length in ((part.width, width), (part.height, height))
-    )
-    found = []
-    for row in range(rows):
-        for column in range(columns):
-            x = part.x + (part.width - width) * column // max(1, columns - 1)
-            y = part.y + (part.height - height) * row // max(1, rows - 1)
-            plane = luma(Rect(x, y, width, height))
-            if factor > 1:
-                h, w = height // factor, width // factor
-                plane = plane[: h * factor, : w * factor]
-                plane = plane.reshape(h, factor, w, factor).mean((1, 3))
-            found.append(plane)
-    return np.stack(found).astype(np.float64)
-
-
-def _sharpest(places: Floats) -> Floats:
-    """The places with the hardest changes: the subject, wherever it is."""
-    bends = np.abs(np.diff(places, 2, axis=2))
-    order = np.argsort(-np.quantile(bends, 0.98, axis=(1, 2)), kind="stable")
-    return places[np.sort(order[:SHARPEST_PLACES])]
-
-
-def _noise(places: Floats) -> float:
-    """Deviation of the noise from the mixed second difference, which edges hardly touch.
-
-    References:
-        Immerkaer, Fast noise variance estimation, CVIU 64 (1996).
-    """
-    mixed = np.diff(np.diff(places, 2, axis=1), 2, axis=2)
-    return float(np.median(np.abs(mixed))) / 0.6745 / 6
 
 
 # Spectrum --------------------------------------------------------------------------------------
@@ -296,148 +156,6 @@ def _with_floor(shape: Floats, power: Floats) -> Floats:
             gain, floor = both
     model: Floats = np.maximum(gain * shape + floor, 1e-12)
     return model
-
-
-# Edges -----------------------------------------------------------------------------------------
-
-_AROUND = np.arange(-DISC_PX, DISC_PX + 1)
-_INSIDE = np.hypot(*np.meshgrid(_AROUND, _AROUND, indexing="ij")) <= DISC_PX + 0.5
-_DISC_Y, _DISC_X = (axis[_INSIDE] for axis in np.meshgrid(_AROUND, _AROUND, indexing="ij"))
-_PHI_AT = np.linspace(-6.0, 6.0, 2401)
-_PHI = np.array([0.5 * (1 + erf(t / sqrt(2))) for t in _PHI_AT])  # the normal distribution
-
-
-def _edge_sigma(places: Floats, noise: float) -> tuple[float, int]:
-    """Width (sigma, px) of the sharpest quarter of the edges, and how many there are; 0, 0: few."""
-    where, angle = _candidates(places, noise)
-    if len(angle) < EDGES_NEEDED:
-        return 0.0, 0
-    z, y, x = where
-    pixels = places[z[:, None], y[:, None] + _DISC_Y, x[:, None] + _DISC_X]
-    fit = _Fit(pixels, angle)
-    good = (
-        (np.abs(fit.contrast) >= CONTRAST)
-        & (fit.width_error <= WIDTH_ERROR)
-        & (fit.left_over**2 <= (MISFIT * fit.contrast) ** 2 + (1.3 * noise) ** 2)
-        & (np.abs(fit.offset) < OFF_PX)
-        & (fit.sigma < DISC_PX / 2)
-    )
-    count = int(good.sum())
-    if count < EDGES_NEEDED:
-        return 0.0, 0
-    sigma = fit.sigma[good]
-    quarter, median = np.quantile(sigma, [SHARPEST, 0.5])
-    # The fits' own errors spread the widths, too; without them the quarter lies nearer.
-    error = float(np.median(fit.width_error[good] * sigma))
-    spread = (median - quarter) / BELOW_MEDIAN
-    return float(median - BELOW_MEDIAN * sqrt(max(0.0, spread**2 - error**2))), count
-
-
-def _candidates(places: Floats, noise: float) -> tuple[tuple[Ints, Ints, Ints], Floats]:
-    """(place, row, column) of the steepest pixel of each cell, and its slope's direction."""
-    smooth = places
-    for axis in (1, 2):
-        smooth = _gaussian(smooth, axis)
-    gy, gx = (np.asarray(np.gradient(smooth, axis=axis)) for axis in (1, 2))
-    slope = np.hypot(gx, gy)
-    border = DISC_PX + 1
-    inner = slope[:, border:-border, border:-border]
-    count, rows, columns = inner.shape[0], inner.shape[1] // CELL_PX, inner.shape[2] // CELL_PX
-    if not rows or not columns:
-        none = np.empty(0, dtype=np.intp)
-        return (none, none, none), np.empty(0)
-    cells = inner[:, : rows * CELL_PX, : columns * CELL_PX]
-    cells = cells.reshape(count, rows, CELL_PX, columns, CELL_PX).swapaxes(2, 3)
-    steepest = cells.reshape(count, rows, columns, -1).argmax(-1)
-    z, row, column = (index.ravel() for index in np.indices(steepest.shape))
-    y = border + row * CELL_PX + steepest.ravel() // CELL_PX
-    x = border + column * CELL_PX + steepest.ravel() % CELL_PX
-    steepness = slope[z, y, x]
-    order = np.argsort(-steepness, kind="stable")[:MOST_EDGES]
-    # A slope of noise alone, after the smoothing, hardly passes its own size.
-    order = order[steepness[order] > max(2.0, noise)]
-    z, y, x = z[order], y[order], x[order]
-    return (z, y, x), np.arctan2(gy[z, y, x], gx[z, y, x])
-
-
-def _gaussian(planes: Floats, axis: int) -> Floats:
-    """Gaussian of sigma 1 px along an axis, border pixels repeated."""
-    weights = np.exp(-0.5 * np.arange(-3, 4) ** 2.0)
-    weights /= weights.sum()
-    length = planes.shape[axis]
-    pad = [(3, 3) if i == axis else (0, 0) for i in range(3)]
-    padded = np.pad(planes, pad, mode="edge")
-    total = np.zeros_like(planes)
-    for i, weight in enumerate(weights):
-        total += weight * np.take(padded, np.arange(i, i + length), axis)
-    return total
-
-
-class _Fit:
-    """Least squares of `a + c Phi((n . p - d) / sigma)` over a disc around each candidate.
-
-    Levenberg-Marquardt for all at once in angle, offset d and log sigma; level and contrast are
-    solved for.
-
-    Attributes:
-        sigma: width of each edge, px.
-        contrast: c, levels.
-        offset: d, px from the middle.
-        left_over: deviation of what the model does not explain, levels.
-        width_error: standard error of log sigma.
-
-    Args:
-        pixels: (N, P) levels, over `_DISC_X`, `_DISC_Y`.
-        angle: (N,) direction of the slope to begin with.
-    """
-
-    def __init__(self, pixels: Floats, angle: Floats) -> None:
-        self._pixels = pixels
-        count = len(angle)
-        at = np.stack([angle, np.zeros(count), np.zeros(count)], 1)  # angle, d, log sigma
-        damping = np.full(count, 1e-3)
-        slopes, rest, contrast = self._linearised(at)
-        cost = (rest**2).sum(1)
-        limit = np.array([0.3, 1.0, 0.5])
-        for _ in range(FIT_STEPS):
-            normal = np.einsum("npi,npj->nij", slopes, slopes)
-            towards = np.einsum("npi,np->ni", slopes, rest)
-            diagonal = np.einsum("nii->ni", normal) * damping[:, None] + 1e-9
-            damped = normal + diagonal[:, :, None] * np.eye(5)
-            step = np.linalg.solve(damped, towards[..., None])[:, 2:, 0]
-            tried = at + np.clip(step, -limit, limit)
-            tried[:, 1] = np.clip(tried[:, 1], -3.0, 3.0)
-            tried[:, 2] = np.clip(tried[:, 2], log(0.15), log(6.0))
-            new_slopes, new_rest, new_contrast = self._linearised(tried)
-            new_cost = (new_rest**2).sum(1)
-            better = new_cost <= cost
-            at[better], cost[better] = tried[better], new_cost[better]
-            slopes[better], rest[better] = new_slopes[better], new_rest[better]
-            contrast[better] = new_contrast[better]
-            damping = np.where(better, damping * 0.3, damping * 10)
-        normal = np.einsum("npi,npj->nij", slopes, slopes) + 1e-9 * np.eye(5)
-        variance = cost / (pixels.shape[1] - 5)
-        self.sigma = np.exp(at[:, 2])
-        self.contrast, self.offset = contrast, at[:, 1]
-        self.left_over = np.sqrt(variance)
-        self.width_error = np.sqrt(np.maximum(0, np.linalg.inv(normal)[:, 4, 4] * variance))
-
-    def _linearised(self, at: Floats) -> tuple[Floats, Floats, Floats]:
-        """Slopes (N, P, 5) of the model in level, contrast and `at`; what is left; contrast."""
-        angle, offset, sigma = at[:, :1], at[:, 1:2], np.exp(at[:, 2:])
-        across = _DISC_X * np.cos(angle) + _DISC_Y * np.sin(angle) - offset
-        along = _DISC_Y * np.cos(angle) - _DISC_X * np.sin(angle)
-        z = across / sigma
-        step = np.interp(z, _PHI_AT, _PHI)
-        density = np.exp(-0.5 * np.minimum(z**2, 64.0)) / sqrt(2 * pi)
-        centred = step - step.mean(1, keepdims=True)
-        pixels = self._pixels - self._pixels.mean(1, keepdims=True)
-        contrast = (centred * pixels).sum(1) / np.maximum((centred**2).sum(1), 1e-9)
-        ramp = contrast[:, None] * density
-        slopes = np.stack(
-            [np.ones_like(step), step, ramp * along / sigma, -ramp / sigma, -ramp * z], 2
-        )
-        return slopes, pixels - contrast[:, None] * centred, contrast
 
 
 # Enlarged before -------------------------------------------------------------------------------

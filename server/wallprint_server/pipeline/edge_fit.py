@@ -84,36 +84,51 @@ def edge_sigma(places: Floats, noise: float) -> tuple[float, int]:
     where, angle = steepest(places, noise)
     if len(angle) < EDGES_NEEDED:
         return 0.0, 0
-    z, y, x = where
-    pixels = places[z[:, None], y[:, None] + _DISC_Y, x[:, None] + _DISC_X]
-    fit = _Fit(pixels, angle)
-    good = (
-        (np.abs(fit.contrast) >= CONTRAST)
-        & (fit.width_error <= WIDTH_ERROR)
-        & (fit.left_over**2 <= (MISFIT * fit.contrast) ** 2 + (1.3 * noise) ** 2)
-        & (np.abs(fit.offset) < OFF_PX)
-        & (fit.sigma < DISC_PX / 2)
-    )
+    fit = EdgeFit.at(places, where, angle)
+    good = fit.good(noise)
     count = int(good.sum())
     if count < EDGES_NEEDED:
         return 0.0, 0
-    sigma = fit.sigma[good]
+    return sharpest_sigma(fit.sigma[good], fit.width_error[good]), count
+
+
+def edge_width(places: Floats) -> tuple[float, int]:
+    """`edge_sigma` at the scale that suits the edges: soft ones are measured on halved places."""
+    for factor in (1, 2, 4):
+        rows, columns = (length // factor for length in places.shape[1:])
+        part = places[:, : rows * factor, : columns * factor]
+        part = part.reshape(len(part), rows, factor, columns, factor).mean((2, 4))
+        sigma, count = edge_sigma(part, noise_of(part))
+        if count:
+            # Halving averages 2 x 2 pixels, which is itself a blur of variance (4^n - 1) / 12.
+            return sqrt(max(0.01, (factor * sigma) ** 2 - (factor**2 - 1) / 12)), count
+    return 0.0, 0
+
+
+def sharpest_sigma(sigma: Floats, width_error: Floats) -> float:
+    """Width of the sharpest quarter of edges.
+
+    Args:
+        sigma: (N,) widths, px.
+        width_error: (N,) standard errors of their logarithms.
+    """
     quarter, median = np.quantile(sigma, [SHARPEST, 0.5])
     # The fits' own errors spread the widths, too; without them the quarter lies nearer.
-    error = float(np.median(fit.width_error[good] * sigma))
+    error = float(np.median(width_error * sigma))
     spread = (median - quarter) / BELOW_MEDIAN
-    return float(median - BELOW_MEDIAN * sqrt(max(0.0, spread**2 - error**2))), count
+    return float(median - BELOW_MEDIAN * sqrt(max(0.0, spread**2 - error**2)))
 
 
 def steepest(
-    places: Floats, noise: float, disc_px: int = DISC_PX
+    places: Floats, noise: float, disc_px: int = DISC_PX, most: int = MOST_EDGES
 ) -> tuple[tuple[Ints, Ints, Ints], Floats]:
     """Where there may be edges: the steepest pixel of each cell, the steepest cells first.
 
     Args:
         places: (N, h, w) levels.
         noise: its deviation, levels.
-        disc_px: how far from the border an edge must lie.
+        disc_px: how far from the border an edge must lie, at least DISC_PX.
+        most: how many to give at most.
 
     Returns:
         (place, row, column), each (M,), and the (M,) directions of the slopes, rad.
@@ -123,7 +138,7 @@ def steepest(
         smooth = _gaussian(smooth, axis)
     gy, gx = (np.asarray(np.gradient(smooth, axis=axis)) for axis in (1, 2))
     slope = np.hypot(gx, gy)
-    border = disc_px + 1
+    border = max(DISC_PX, disc_px) + 1
     inner = slope[:, border:-border, border:-border]
     count, rows, columns = inner.shape[0], inner.shape[1] // CELL_PX, inner.shape[2] // CELL_PX
     if not rows or not columns:
@@ -136,7 +151,7 @@ def steepest(
     y = border + row * CELL_PX + highest.ravel() // CELL_PX
     x = border + column * CELL_PX + highest.ravel() % CELL_PX
     steepness = slope[z, y, x]
-    order = np.argsort(-steepness, kind="stable")[:MOST_EDGES]
+    order = np.argsort(-steepness, kind="stable")[:most]
     # A slope of noise alone, after the smoothing, hardly passes its own size.
     order = order[steepness[order] > max(2.0, noise)]
     z, y, x = z[order], y[order], x[order]
@@ -156,13 +171,14 @@ def _gaussian(planes: Floats, axis: int) -> Floats:
     return total
 
 
-class _Fit:
+class EdgeFit:
     """Least squares of `a + c Phi((n . p - d) / sigma)` over a disc around each candidate.
 
     Levenberg-Marquardt for all at once in angle, offset d and log sigma; level and contrast are
     solved for.
 
     Attributes:
+        angle: direction of each edge's slope, rad.
         sigma: width of each edge, px.
         contrast: c, levels.
         offset: d, px from the middle.
@@ -200,10 +216,26 @@ class _Fit:
             damping = np.where(better, damping * 0.3, damping * 10)
         normal = np.einsum("npi,npj->nij", slopes, slopes) + 1e-9 * np.eye(5)
         variance = cost / (pixels.shape[1] - 5)
-        self.sigma = np.exp(at[:, 2])
+        self.angle, self.sigma = at[:, 0], np.exp(at[:, 2])
         self.contrast, self.offset = contrast, at[:, 1]
         self.left_over = np.sqrt(variance)
         self.width_error = np.sqrt(np.maximum(0, np.linalg.inv(normal)[:, 4, 4] * variance))
+
+    @classmethod
+    def at(cls, places: Floats, where: tuple[Ints, Ints, Ints], angle: Floats) -> EdgeFit:
+        """The fit around pixels (place, row, column) of places (N, h, w)."""
+        z, y, x = (index[:, None] for index in where)
+        return cls(places[z, y + _DISC_Y, x + _DISC_X], angle)
+
+    def good(self, noise: float, misfit: float = MISFIT) -> npt.NDArray[np.bool_]:
+        """Which of them are edges: hard enough, fitted well, in the middle of their discs."""
+        return np.asarray(
+            (np.abs(self.contrast) >= CONTRAST)
+            & (self.width_error <= WIDTH_ERROR)
+            & (self.left_over**2 <= (misfit * self.contrast) ** 2 + (1.3 * noise) ** 2)
+            & (np.abs(self.offset) < OFF_PX)
+            & (self.sigma < DISC_PX / 2)
+        )
 
     def _linearised(self, at: Floats) -> tuple[Floats, Floats, Floats]:
         """Slopes (N, P, 5) of the model in level, contrast and `at`; what is left; contrast."""

@@ -7,14 +7,17 @@ scale and no whole result ever exists in memory. Knows nothing of sockets or pro
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import ceil, floor
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from wallprint_protocol.detail_budget import DetailBudget
 from wallprint_protocol.errors import Cancelled, OutOfResources
 from wallprint_protocol.print_size import Rect
 from wallprint_protocol.request import Request
@@ -22,7 +25,7 @@ from wallprint_protocol.request import Request
 from ..imaging.color import fill_hidden
 from ..imaging.convert import Planes, is_opaque, mask_to_plane, to_bytes, to_planes
 from ..imaging.local import gaussian_blur, local_max
-from ..imaging.luma import luma_reader
+from ..imaging.luma import luma_levels, luma_reader
 from ..imaging.mosaic import Mosaic, fade_in
 from ..imaging.reach import (
     FILL_REACH_PX,
@@ -38,12 +41,15 @@ from ..models.engine import Engine
 from ..raster import Raster
 from . import deblur
 from .blur import Blur, estimate_blur
-from .detail import DetailBudget, measure_detail
+from .detail import measure_detail
+from .edge_fit import Floats, edge_width
 from .edges import Margins
 from .enlarge import Apply, anchored
 from .guard import guarded
+from .halo import OutputSharpening
+from .halo_meter import StraightPlaces, measure_halo
 from .noise import estimate_noise, noise_amount
-from .plan import MIN_TILE_PX, make_plan
+from .plan import MIN_TILE_PX, make_plan, sharpening_for
 from .repair import Blocking, Luma, estimate_blocking, repair, strength_and_blend
 from .report import Report
 from .resample import resample_axis
@@ -58,6 +64,8 @@ GPU_TILE_PX = 1024
 GPU_SHARE = 0.6
 # Ink may pass its surroundings' heaviest by this much (print.md 4.2).
 INK_TOLERANCE = 1.01
+# Where the print's edges are measured for a halo that was asked for: the best of so many spots.
+PROBE_PX, PROBES_A_SIDE, PROBES, FIT_ROUNDS = 160, 8, 6, 3
 # A feather wider than twice this sigma is computed on a coarser grid, where it has about this one.
 FEATHER_SIGMA_PX = 8.0
 
@@ -110,11 +118,13 @@ class _Job:
     ) -> None:
         self.request, self.source, self.selection, self.result = request, source, selection, result
         self.engine, self.on_progress, self.should_cancel = engine, on_progress, should_cancel
+        self.places = StraightPlaces()
         self.overlap = 1  # borders of tiles, as a multiple of what the plan says
         amount, blocking, noise = self._repair_amount()
         deblur, blur = self._deblur_amount()
         self.opaque = self._is_opaque()
-        self.plan = make_plan(
+        self.planned = functools.partial(
+            make_plan,
             request,
             repair_amount=amount,
             memory_bytes=_memory_budget(engine.device),
@@ -123,8 +133,11 @@ class _Job:
             tile_px=0 if engine.device.type == "cpu" else GPU_TILE_PX,
             opaque=self.opaque,
         )
+        self.plan = self.planned()
         amount = amount if self.plan.repair else 0
-        self.report = Report(self.plan, engine.describe(), blocking, amount, blur, noise)
+        self.report = Report(
+            self.plan, engine.describe(), request.options.ppi, blocking, amount, blur, noise
+        )
         self.report.detail = self._detail_budget()
 
     def run(self) -> Report:
@@ -137,6 +150,8 @@ class _Job:
                 self.repairing = self._network(plan.repair[0].name, strength), blend
             self.ladder = [(self._network(spec.name), spec) for spec in plan.ladder]
             self.deblurring = self._deblurring()
+        self._fit_sharpening()
+        plan = self.plan
         self._fill_padding()
         out = self.request.out
         self.columns = _meeting(plan.columns, -rect.x, out.width - rect.x)
@@ -158,7 +173,8 @@ class _Job:
             if done == tiles - 1:
                 rows_done = margins.extend(out.height)
             self.on_progress("run", done + 1, tiles, rows_done)
-        self.report.add_notes(self.request.options.ppi)
+        self._measure_halo()
+        self.report.add_notes(self.request.options)
         return self.report
 
     # Seams ------------------------------------------------------------------------------------
@@ -309,7 +325,11 @@ class _Job:
                 self._restored(visible, src_x, src_y), src_x, src_y, wide_x, wide_y
             )
             with self._timed("sharpen"):
-                colour = sharpen(colour, how)[cut] if how else colour[cut]
+                if how is not None:
+                    if self.report.detail is not None:  # the whole print, not a first look
+                        self.places.look(xs[0], ys[0], colour[cut])
+                    colour = sharpen(colour, how)
+                colour = colour[cut]
         if mask is not None:
             # At the same size what is not selected stays as it is, hidden colours included.
             untouched = planes.colour if x_axis.step == y_axis.step == 1.0 else visible
@@ -581,6 +601,86 @@ class _Job:
         with self._timed("measure"):
             detail = measure_detail(request.source, self._luma, request.window)
         return detail.budget(request.window, r.size, request.options.ppi)
+
+    def _fit_sharpening(self) -> None:
+        """With a halo that was asked for: fit the sharpening to the picture's own edges.
+
+        They are measured on the print before its sharpening, at some spots that depend on source
+        and plan alone, so that a cut-out of the print is sharpened as the whole.
+        """
+        if not self.request.options.halo_mm or self.plan.sharpening is None:
+            return
+        with self._timed("measure"):
+            planes = np.stack([self._probe(*at) for at in self._probe_spots()]).astype(np.float64)
+            edge_px, edges = edge_width(planes)
+            self.report.fitted_edges = edges
+            if edges:
+                self.plan = self.planned(sharpening=self._fitted(planes, edge_px))
+                self.report.plan = self.plan
+
+    def _fitted(self, before: Floats, edge_px: float) -> OutputSharpening | None:
+        """The sharpening that gives spots of the print the halo that was asked for.
+
+        The closed form begins; what real edges, which are no Gaussians, make of it is measured, and
+        the aim moved by what is missing.
+        """
+        px_per_mm = self.request.options.ppi / 25.4
+        wanted_mm = aim_mm = self.request.options.halo_mm
+        how = sharpening_for(self.request, aim_mm, edge_px)
+        planes = torch.from_numpy(before[:, None] / 255).float()
+        for _ in range(FIT_ROUNDS):
+            if how is None or how.narrowest:
+                break
+            made = torch.cat([sharpen(plane[None], how) for plane in planes])
+            found = measure_halo(before, made[:, 0].double().numpy() * 255, how.halo_px)
+            if not found.edges:
+                break
+            aim_mm += wanted_mm - found.width_px / px_per_mm
+            how = sharpening_for(self.request, min(max(aim_mm, 0.05), 2 * wanted_mm), edge_px)
+        return how
+
+    def _probe_spots(self) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+        """Result columns and rows of the spots of the print with the hardest changes."""
+        x_axis, y_axis = self.plan.axes
+        width, height = (min(PROBE_PX, axis.out_px) for axis in (x_axis, y_axis))
+        found = []
+        for row in range(min(PROBES_A_SIDE, -(-y_axis.out_px // height))):
+            for column in range(min(PROBES_A_SIDE, -(-x_axis.out_px // width))):
+                x = (x_axis.out_px - width) * column // (PROBES_A_SIDE - 1)
+                y = (y_axis.out_px - height) * row // (PROBES_A_SIDE - 1)
+                xs, ys = (x, x + width), (y, y + height)
+                src_x, src_y = x_axis.support(*xs, 1.0), y_axis.support(*ys, 1.0)
+                bends = np.abs(np.diff(self._luma(_rect(src_x, src_y)), 2, axis=1))
+                found.append((float(np.quantile(bends, 0.98)) if bends.size else 0.0, xs, ys))
+        found.sort(key=lambda spot: -spot[0])
+        return [(xs, ys) for _, xs, ys in sorted(found[:PROBES], key=lambda spot: spot[2])]
+
+    def _probe(self, xs: tuple[int, int], ys: tuple[int, int]) -> Luma:
+        """(h, w) luma of print pixels before the sharpening, levels of 255."""
+        self._stop_if_cancelled()
+        reach_px = self.plan.reach_px + 1
+        src_x, src_y = (
+            axis.support(*part, reach_px, self.plan.cell_px)
+            for axis, part in zip(self.plan.axes, (xs, ys), strict=True)
+        )
+        visible = self._visible(self._read(src_x, src_y))
+        colour = self._enlarged(self._restored(visible, src_x, src_y), src_x, src_y, xs, ys)
+        return luma_levels(colour[0].permute(1, 2, 0).cpu().numpy() * np.float32(255))
+
+    def _measure_halo(self) -> None:
+        """Read the halo off the finished print; a first look and a cut-out do without."""
+        how, request = self.plan.sharpening, self.request
+        if how is None or self.report.detail is None:
+            return
+        with self._timed("measure"):
+            luma, rect = luma_reader(self.result.read, request.layout), request.rect
+            places = self.places.best()
+            before = np.array([was for _, was in places], np.float64)
+            after = np.array(
+                [luma(Rect(rect.x + r.x, rect.y + r.y, r.width, r.height)) for r, _ in places],
+                np.float64,
+            )
+            self.report.halo = measure_halo(before, after, how.halo_px)
 
     def _deblurring(self) -> deblur.Deblurring | None:
         """The deblurring stage, when there is to be one."""

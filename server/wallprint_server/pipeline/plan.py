@@ -24,7 +24,7 @@ from ..imaging.reach import (
 from ..imaging.tiles import Axis, Span, cut_axis
 from ..models import catalog
 from ..models.catalog import NetworkSpec
-from .halo import OutputSharpening, output_sharpening
+from .halo import EDGE_SIGMA_PX, OutputSharpening, output_sharpening
 
 # Tiles of networks that reach further than their border share this many pixels with a neighbour.
 BLEND_PX = 16
@@ -208,6 +208,7 @@ def make_plan(
     deblur: tuple[NetworkSpec, int] | None = None,
     tile_px: int = 0,
     opaque: bool = False,
+    sharpening: OutputSharpening | None = None,
 ) -> Plan:
     """Decide stages, networks and tiles.
 
@@ -221,9 +222,9 @@ def make_plan(
             the repair along, so that this plan's need no border for either.
         tile_px: preferred side of a source window, 0 for the one that the networks run best
             with on a CPU; memory comes first, and the request's own wish before both.
-
         opaque: the layer has an alpha channel and no transparent pixel, as every layer of Krita's
             that is just a photograph: nothing hidden has to be filled.
+        sharpening: fitted to the picture; by default the one for the options and usual edges.
 
     Raises:
         BadInput: unknown network, or one that does not enlarge.
@@ -241,10 +242,7 @@ def make_plan(
     if repair_amount:
         repair = (catalog.repairer(), repair_amount)
     before = [repair[0]] if repair and not deblur else []
-    distance = options.distance_mm or viewing_distance_mm(
-        px_to_mm(out.width, options.ppi), px_to_mm(out.height, options.ppi)
-    )
-    sharpening = output_sharpening(options.sharpen, options.strength, options.ppi, distance)
+    sharpening = sharpening or sharpening_for(request)
     networks = [*before, *ladder]
     reaches = grid_reaches(ladder, step)
     reach = reaches[0] + sum(max(spec.reach_px, FLAT_REACH_PX) for spec in before)
@@ -285,6 +283,31 @@ def make_plan(
         reach_px=reach,
         reaches=reaches,
         tile_bytes=ceil(cost.memory(width_px, height_px)),
+    )
+
+
+def sharpening_for(
+    request: Request, halo_mm: float = 0.0, edge_px: float = EDGE_SIGMA_PX
+) -> OutputSharpening | None:
+    """The output sharpening of a job, or None where there is to be none.
+
+    Args:
+        request: the job.
+        halo_mm: to aim at instead of the request's own.
+        edge_px: Gaussian width of the picture's edges on the print, px.
+    """
+    options, out = request.options, request.rect
+    distance = options.distance_mm or viewing_distance_mm(
+        px_to_mm(out.width, options.ppi), px_to_mm(out.height, options.ppi)
+    )
+    return output_sharpening(
+        options.sharpen,
+        options.strength,
+        options.ppi,
+        distance,
+        halo_mm=halo_mm or options.halo_mm,
+        spread_mm=options.spread_mm,
+        edge_px=edge_px,
     )
 
 

@@ -12,8 +12,13 @@ from typing import Any
 
 import torch
 
+from wallprint_protocol.detail_budget import DetailBudget
+from wallprint_protocol.print_size import px_to_mm
+from wallprint_protocol.request import Options
+
 from .blur import Blur
-from .detail import DetailBudget
+from .halo import OutputSharpening
+from .halo_meter import Halo
 from .noise import noise_amount
 from .plan import Plan
 from .repair import Blocking
@@ -27,6 +32,7 @@ class Report:
     Attributes:
         plan: the plan.
         device: name of the device.
+        ppi: of the print.
         blocking: measured JPEG grid, when repair was automatic.
         blur: measured blur, when deblurring was automatic.
         noise: its deviation in levels of 255, when repair was automatic; 0 where it does not count.
@@ -37,6 +43,8 @@ class Report:
         redone: tiles computed again in float32.
         calmed: tiles with pixels at which a network ran away.
         halved: how often a tile was cut because memory ran out.
+        halo: as measured on the finished print; None without output sharpening, and for a cut-out.
+        fitted_edges: on how many edges the sharpening for a halo that was asked for rests.
         seams: what was found at the borders between tiles.
         pieces: into which each tile is cut since then.
         notes: sentences for the user.
@@ -44,6 +52,7 @@ class Report:
 
     plan: Plan
     device: str
+    ppi: float
     blocking: Blocking | None
     repair_amount: int
     blur: Blur | None = None
@@ -51,6 +60,8 @@ class Report:
     detail: DetailBudget | None = None
     networks: dict[str, str] = field(default_factory=dict)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    halo: Halo | None = None
+    fitted_edges: int = 0
     redone: int = 0
     calmed: int = 0
     halved: int = 0
@@ -82,7 +93,9 @@ class Report:
                 "amount": round(how.amount, 4),
                 "halo_px": round(how.halo_px, 3),
                 "overshoot": round(how.overshoot, 4),
+                "edge_px": round(how.edge_px, 3),
             },
+            "halo": self.halo.to_map(self.ppi) if self.halo else None,
             "tiles": self.plan.tiles,
             "tile_px": list(self.plan.window_px),
             "border_px": round(self.plan.reach_px, 2),
@@ -125,12 +138,14 @@ class Report:
                     "sigma_px": round(how.sigma_px, 4),
                     "amount": round(how.amount, 4),
                     "halo_px": round(how.halo_px, 3),
+                    **({"measured": self.halo.to_map(self.ppi)} if self.halo else {}),
                 }
             )
         return stages
 
-    def add_notes(self, ppi: float) -> None:
-        """Put into sentences what the user should know; `ppi` of the print."""
+    def add_notes(self, options: Options) -> None:
+        """Put into sentences what the user of a job with these options should know."""
+        ppi = options.ppi
         if self.repair_amount and self.blocking is not None:
             step, noise = self.blocking.step, self.noise
             found = [f"JPEG blocks of {step:.1f} levels"] if self.blocking.amount else []
@@ -148,6 +163,8 @@ class Report:
             self.notes.append(self._blur_note(self.blur, ppi))
         if self.detail is not None:
             self.notes.append(self.detail.sentence())
+        if options.halo_mm and self.plan.sharpening is not None:
+            self.notes += self._halo_notes(self.plan.sharpening, options)
         if self.redone:
             self.notes.append(f"{self.redone} tile(s) were computed again in float32.")
         if self.calmed:
@@ -168,6 +185,22 @@ class Report:
             )
         if self.halved:
             self.notes.append(f"Memory ran short: tiles were cut into {self.pieces} pieces each.")
+
+    def _halo_notes(self, how: OutputSharpening, options: Options) -> list[str]:
+        """What became of a halo that was asked for."""
+        notes = []
+        if not self.fitted_edges:
+            notes.append(
+                "The picture shows too few edges to fit a halo to; it was made for edges of "
+                f"{how.edge_px:g} px."
+            )
+        if how.narrowest:
+            notes.append(
+                f"A halo of {options.halo_mm:g} mm is narrower than these edges allow, so that the "
+                "sharpening hardly shows; ask for "
+                f"{1.1 * px_to_mm(1, options.ppi) * how.halo_px:.2f} mm or more."
+            )
+        return notes
 
     def _blur_note(self, blur: Blur, ppi: float) -> str:
         """How much blur there was, in the picture and on the wall, and what was done about it."""

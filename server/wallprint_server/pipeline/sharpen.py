@@ -28,17 +28,21 @@ def within_headroom(delta: Tensor, headroom: Tensor) -> Tensor:
     return limited.clamp_min(0.0).copysign(delta)
 
 
+def luma_of(colour: Tensor) -> Tensor:
+    """(1, 1, H, W) luma of (1, C, H, W) planes; of grey and inks their mean."""
+    if colour.shape[1] != 3:
+        return colour.mean(1, keepdim=True)
+    weights = colour.new_tensor(LUMA).view(1, 3, 1, 1)
+    return (colour * weights).sum(1, keepdim=True)
+
+
 def sharpen(colour: Tensor, how: OutputSharpening) -> Tensor:
     """Sharpen (1, C, H, W) planes for print.
 
     RGB gets one delta, made from luma, on all three channels, so no colour moves. Grey is its own
     luma. Inks (C = 4) are sharpened each on their own, so that black text stays in K.
     """
-    if colour.shape[1] == 3:
-        weights = colour.new_tensor(LUMA).view(1, 3, 1, 1)
-        base = (colour * weights).sum(1, keepdim=True)
-    else:
-        base = colour
+    base = luma_of(colour) if colour.shape[1] == 3 else colour
     delta = how.amount * (base - gaussian_blur(base, how.sigma_px))
     top = colour.amax(1, keepdim=True) if colour.shape[1] == 3 else colour
     bottom = colour.amin(1, keepdim=True) if colour.shape[1] == 3 else colour
