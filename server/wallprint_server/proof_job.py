@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
@@ -55,6 +56,7 @@ class Proof:
 
     Attributes:
         output: the file.
+        also: further files with the same sheet.
         sheet: its layout.
         strengths: of the output sharpening, from left to right; one without `strengths`.
         crops: on the sheet.
@@ -65,6 +67,7 @@ class Proof:
     """
 
     output: Path
+    also: tuple[Path, ...]
     sheet: Sheet
     strengths: tuple[str, ...]
     crops: tuple[ProofCrop, ...]
@@ -77,6 +80,7 @@ class Proof:
         """For `--json`."""
         return {
             "output": str(self.output),
+            "also": [str(name) for name in self.also],
             "width": self.sheet.size.width,
             "height": self.sheet.size.height,
             "ppi": self.sheet.ppi_milli / 1000,
@@ -109,6 +113,7 @@ def make_proof(
     *,
     paper: str = "a4",
     all_strengths: bool = False,
+    also: Sequence[Path] = (),
     on_progress: Callable[[Progress], None] = lambda progress: None,
     should_cancel: Callable[[], bool] = lambda: False,
 ) -> Proof:
@@ -121,6 +126,7 @@ def make_proof(
         connect: a connection; asked when all that can be checked without a server is in order.
         paper: a key of `proof_sheet.PAPERS_MM`.
         all_strengths: each crop in every strength of the output sharpening, side by side.
+        also: further files with the same sheet, in other formats.
         on_progress: told where the work is.
         should_cancel: looked at all the time.
 
@@ -143,22 +149,30 @@ def make_proof(
         plan, placement = plan_print(source.size, settings)
         columns, rows = (len(strengths), len(KINDS)) if all_strengths else (COLUMNS, 2)
         sheet = lay_out(paper, round(plan.ppi * 1000), columns, rows)
-        check_output(output, sheet.size, source.layout)
         mask_file = [options.selection] if options.selection else []
-        refuse_overwriting(output, [picture, *mask_file])
+        for name in (output, *also):
+            check_output(name, sheet.size, source.layout)
+            refuse_overwriting(name, [picture, *mask_file])
         mask = open_selection(options.selection, source.size) if options.selection else None
         on_progress(Progress("read", 0, 0))
         try:
             with (
                 Spooled(source, should_cancel=should_cancel) as pixels,
-                PrintFile(
-                    output,
-                    sheet.size,
-                    source.layout,
-                    ppi_milli=sheet.ppi_milli,
-                    metadata=replace(source.metadata, exif={}, xmp=b"", iptc=b""),
-                ) as file,
+                ExitStack() as open_files,
             ):
+                metadata = replace(source.metadata, exif={}, xmp=b"", iptc=b"")
+                files = [
+                    open_files.enter_context(
+                        PrintFile(
+                            name,
+                            sheet.size,
+                            source.layout,
+                            ppi_milli=sheet.ppi_milli,
+                            metadata=metadata,
+                        )
+                    )
+                    for name in (output, *also)
+                ]
                 budget = _budget(source, pixels, placement, plan)
                 spots = _spots(source, pixels, placement, sheet)
                 run = _Run(source, pixels, mask, placement, plan, settings, connect())
@@ -167,23 +181,28 @@ def make_proof(
                 crops, report = _fill(canvas, run, spots, strengths)
                 canvas.header(*_header(picture, source, plan, placement, settings, budget, report))
                 for rect, data in canvas.strips():
-                    file.write(rect, data)
-                file.commit(
-                    on_progress=lambda part: on_progress(Progress("save", int(part * 100), 100)),
-                    should_cancel=should_cancel,
-                )
+                    for file in files:
+                        file.write(rect, data)
+                for file in files:
+                    file.commit(
+                        on_progress=lambda part: on_progress(
+                            Progress("save", int(part * 100), 100)
+                        ),
+                        should_cancel=should_cancel,
+                    )
         finally:
             if mask is not None:
                 mask.close()
     return Proof(
         output=output,
+        also=tuple(also),
         sheet=sheet,
         strengths=tuple(strengths),
         crops=tuple(crops),
         budget=budget,
         device=str(report.get("device", "")),
         seconds=time.monotonic() - began_s,
-        notes=(*source.notes, budget.sentence(), *file.notes),
+        notes=(*source.notes, budget.sentence(), *(note for file in files for note in file.notes)),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +184,26 @@ def test_what_does_not_fit_is_refused(
     message = run(capsys, "save", broken, print_file, "-o", output, code=2)["error"]["message"]
     assert "does not cover the print" in message
     assert sorted(tmp_path.iterdir()) == sorted([small, broken])
+
+
+def test_proof_with_the_dialogs_values_in_two_formats(
+    made: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same sheet as PDF and TIFF, of the size that the settings say."""
+    (_record, _print, source_file, _pixels), layout = made
+    if layout.dtype == "f16":
+        pytest.skip("a PDF has too few levels for linear light, which a float TIFF is taken for")
+    values = tmp_path / "settings.json"
+    values.write_text(json.dumps(asdict(replace(SETTINGS, crop_marks=False))), "utf-8")
+    sheet, also = tmp_path / "sheet.pdf", tmp_path / "sheet.tif"
+    summary = run(
+        capsys, "proof", source_file, "--settings", values, "-o", sheet, "--also", also,
+        "--paper", "letter", "--server", "embedded",
+    )  # fmt: skip
+    assert (summary["output"], summary["also"]) == (str(sheet), [str(also)])
+    assert sheet.read_bytes().startswith(b"%PDF")
+    with open_source(also) as page:
+        assert page.size == Size(summary["width"], summary["height"]) == Size(1700, 2200)
+        at, rect = summary["crops"][0]["at"][0], summary["crops"][0]["rect"]
+        crop = page.read(Rect(*at, rect[2], rect[3]))
+    assert len(set(crop)) > 8, "there is a picture on it"

@@ -33,8 +33,8 @@ The sheet shows the finest detail, the most telling spot, a smooth gradient and 
 print, as they will be: pixel for pixel what `wallprint enhance` makes with the same options. Print
 it at 100 %. It is written beside the picture as NAME_proof.pdf; .tif, .png and .jpg work, too.
 
---json prints one line: output, width, height (px), ppi, strengths, crops (kind, rect of the print,
-at on the sheet), detail, device, seconds, notes, exit_code.
+--json prints one line: output, also, width, height (px), ppi, strengths, crops (kind, rect of the
+print, at on the sheet), detail, device, seconds, notes, exit_code.
 """
 
 
@@ -50,6 +50,14 @@ def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -
     )
     parser.add_argument("picture", metavar="PICTURE", type=Path)
     parser.add_argument("-o", dest="output", metavar="PROOF", type=Path, help="file to write")
+    parser.add_argument(
+        "--also",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
+        help="the same sheet in another format, too",
+    )
     parser.add_argument("--paper", choices=PAPERS, default="a4", help="(default %(default)s)")
     parser.add_argument(
         "--strengths", action="store_true", help="every crop in all strengths of --sharpen"
@@ -86,6 +94,7 @@ def run(options: argparse.Namespace) -> int:
             job.connect,
             paper=options.paper,
             all_strengths=options.strengths,
+            also=[_checked(path) for path in options.also],
             on_progress=job.line.show,
             should_cancel=job.cancelled,
         )
@@ -129,6 +138,10 @@ def _output(options: argparse.Namespace) -> Path:
         return beside
     if output.is_dir():
         return output / f"{picture.stem}_proof.pdf"
+    return _checked(output)
+
+
+def _checked(output: Path) -> Path:
     format_of(output)
     check_folder(output)
     return output
