@@ -19,8 +19,9 @@ from wallprint_protocol.passport import Passport
 from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_size import Rect, Size, place
 from wallprint_protocol.request import Request
-from wallprint_server.report_page import Crop, Look, look, page
+from wallprint_server.report_page import Crop, Look, Sight, look, page
 from wallprint_server.report_page import look as look_module
+from wallprint_server.seen_from import EYES, seen_size
 
 SOURCE, OUT = Size(600, 450), Size(2400, 1800)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
@@ -28,7 +29,9 @@ STAGES = [
     {"stage": "repair", "network": "waifu2x-photo-denoise1", "sha256": "ab" * 32, "strength": 30},
     {"stage": "enlarge", "network": "span-x4", "sha256": "cd" * 32, "strength": 100,
      "style": "faithful"},
-    {"stage": "sharpen", "medium": "matte", "sigma_px": 2.0, "amount": 1.15, "halo_px": 4.0},
+    {"stage": "sharpen", "medium": "matte", "sigma_px": 2.0, "amount": 1.15, "halo_px": 4.0,
+     "measured": {"width_px": 4.2, "width_mm": 0.5334, "overshoot": 0.2, "edge_px": 0.7,
+                  "edges": 57}},
 ]  # fmt: skip
 REPORT = {
     "stages": STAGES, "device": "<CPU> & co", "software": {"torch": "2"}, "redone_tiles": 0,
@@ -52,12 +55,15 @@ def passport() -> Passport:
 def a_page(notes: tuple[str, ...] = ("A <note> & more.",)) -> str:
     red, blue = uri((220, 30, 30)), uri((30, 30, 220))
     crops = (
-        Crop("finest detail", Rect(100, 100, 1040, 640), red, blue),
-        Crop("strongest edge", Rect(1200, 900, 1040, 640), red, blue),
+        Crop("finest detail", Rect(100, 100, 1040, 640), red, blue, Size(1040, 640)),
+        Crop("strongest edge", Rect(1200, 900, 1040, 640), red, blue, Size(1040, 640)),
     )
+    small = uri((220, 30, 30), (520, 320)), uri((30, 30, 220), (520, 320))
+    far = Crop("from 188 cm, eye 20/20", Rect(100, 100, 2080, 1280), *small, Size(520, 320))
+    sights = (Sight("20/20", 1880.0, 0.004, far), Sight("20/12", 1880.0, 0.25, far))
     stages = tuple((name, uri((9, 99, 9), (460, 300))) for name in ("input", "repair", "enlarge"))
     return page(
-        Look(OUT, uri((90, 90, 90), (560, 420)), crops, stages),
+        Look(OUT, uri((90, 90, 90), (560, 420)), crops, sights, stages),
         passport(),
         name="<b>print</b>.tif",
         seconds=5.0,
@@ -93,6 +99,10 @@ def test_the_page_is_whole_and_needs_nothing_else() -> None:
     assert "&lt;note&gt;" in text
     assert "Borders between tiles compared: 12" in text
     assert "118 ppi" in text
+    assert "an eye of 20/20 in less than 1 % of the part that is shown and an eye of 20/12" in text
+    assert "0.53 mm" in text
+    assert "measured at 57 edges" in text
+    assert "made for matte to be 0.51 mm (4.0 px) wide" in text
     assert "59 × 41 cm" in text
     assert not re.search(r"\$[a-z]", re.sub(r"data:[^\"]*", "", text))
     assert "To know" not in a_page(notes=())
@@ -117,6 +127,11 @@ def test_in_a_browser(tmp_path: Path) -> None:
       document.querySelectorAll("[data-place]")[1].click();
       const shown = [...document.querySelectorAll(".compare")].map(c => c.offsetHeight > 0);
       note.push("shown " + shown);
+      document.querySelector("[data-zoom='1'][type=button]").click();
+      document.querySelectorAll("[data-place]")[2].click();
+      const far = document.querySelector(".compare[data-on] .pair").getBoundingClientRect();
+      const mark = document.querySelector(".overview i[data-on]").style.width;
+      note.push("far " + far.width + " " + far.height + " " + mark);
       const out = document.createElement("pre"); out.id = "probe";
       out.textContent = note.join(" | ");
       document.body.append(out);
@@ -138,8 +153,9 @@ def test_in_a_browser(tmp_path: Path) -> None:
     images = len(re.findall("<img", text))
     assert f"images {images} " in found[1]
     assert "at 80% | 80 % plain enlargement, 20 % print" in found[1]
-    assert "zoom 2 2,2" in found[1]
-    assert "shown false,true" in found[1]
+    assert "zoom 2 2,2,2,2" in found[1]
+    assert "shown false,true,false,false" in found[1]
+    assert "far 520 320 86.67%" in found[1]
     assert "CONSOLE" not in run.stderr
 
 
@@ -181,6 +197,17 @@ def test_pictures_are_taken_where_they_tell_most(
     )
     assert before.shape == after.shape == (640, 1040)
     assert np.abs(before.astype(int) - after).mean() < 3
+    assert [sight.eye for sight in found.sights] == ["20/20", "20/12"]
+    for sight in found.sights:
+        before, after = (
+            np.asarray(Image.open(io.BytesIO(base64.b64decode(u.partition(",")[2]))).convert("L"))
+            for u in (sight.crop.before, sight.crop.after)
+        )
+        size = seen_size(sight.crop.rect.size, 200.0, sight.distance_mm, EYES[sight.eye])
+        assert before.shape == after.shape == (size.height, size.width)
+        smooth = np.s_[:, size.width * 2 // 3 :]  # the texture is left of it
+        assert np.abs(before[smooth].astype(int) - after[smooth]).mean() < 1
+        assert 0.05 < sight.share < 0.75
     assert [name for name, _ in found.stages] == ["input", "repair", "enlarge", "sharpen"]
     assert [job.options.repair for job in jobs] == [0, 30, 30]
     assert jobs[2].options.model == "span-x4"

@@ -14,14 +14,15 @@ from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_size import Rect, Size
 
 Levels = npt.NDArray[np.float32]
-Read = Callable[[Rect], bytes | bytearray]
+Pixels = bytes | bytearray | memoryview
+Read = Callable[[Rect], Pixels]
 
 _NUMPY = {"u8": "<u1", "u16": "<u2", "f16": "<f2", "f32": "<f4"}
 _FULL_SCALE = {"u8": 255.0, "u16": 65535.0}
 LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)  # ITU-R BT.709
 
 
-def colour_levels(data: bytes | bytearray, size: Size, layout: PixelLayout) -> Levels:
+def colour_levels(data: Pixels, size: Size, layout: PixelLayout) -> Levels:
     """(H, W, C) float32 in levels of 255 on the perceptual curve, on white; C = 1, 3, or 4 inks.
 
     Inks count as 1 - ink, so that paper is white.
@@ -47,6 +48,14 @@ def colour_levels(data: bytes | bytearray, size: Size, layout: PixelLayout) -> L
     if alpha is not None:  # what nobody sees says nothing about the picture
         colour = np.asarray(1.0 + alpha * (colour - 1.0), dtype=np.float32)
     levels: Levels = (colour * np.float32(255.0)).astype(np.float32, copy=False)
+    return levels
+
+
+def shown_levels(data: Pixels, size: Size, layout: PixelLayout) -> Levels:
+    """`colour_levels` as a screen shows them, (H, W, 1 or 3); inks by the plainest of rules."""
+    levels = colour_levels(data, size, layout)
+    if levels.shape[2] == 4:
+        levels = np.asarray(levels[..., :3] * levels[..., 3:] / 255, dtype=np.float32)
     return levels
 
 

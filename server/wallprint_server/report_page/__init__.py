@@ -3,7 +3,7 @@
 `look` takes the pictures while the print's pixels are at hand; `write` makes the page of them.
 """
 
-from .look import Crop, Look, look
+from .look import Crop, Look, Sight, look
 from .page import page
 
-__all__ = ["Crop", "Look", "look", "page"]
+__all__ = ["Crop", "Look", "Sight", "look", "page"]

@@ -1,7 +1,8 @@
 """The pictures of a report page: crops of a print, the plain enlargement, and each stage between.
 
 Chooses where to look from the finished print, by samples; the stages in between are small jobs of
-their own on the same server. Knows nothing of HTML.
+their own on the same server. The print as seen from where it will hang is shown as well, beside the
+plain enlargement seen so. Knows nothing of HTML.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from math import ceil, floor
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from wallprint_protocol import client
 from wallprint_protocol.pixels import PixelLayout
-from wallprint_protocol.print_size import Rect, Size
+from wallprint_protocol.print_size import Rect, Size, ppi_needed, px_to_mm, viewing_distance_mm
 from wallprint_protocol.request import Options, Request
 
-Read = Callable[[Rect], "bytes | bytearray | memoryview"]
+from ..imaging.luma import Levels, Pixels, Read, shown_levels
+from ..seen_from import EYES, eye_sigma_px, light_levels, seen, seen_size, visible_share
+
 # A crop is about what a screen shows at 1:1.
 CROP = Size(1040, 640)
 STAGE = Size(460, 300)
@@ -32,7 +34,6 @@ SAMPLE_PX, SAMPLES_A_SIDE = 48, 12
 # Source pixels around a stage's crop that its networks may look at.
 MARGIN_PX = 96
 _JPEG_QUALITY = 90
-_DTYPES = {"u8": "<u1", "u16": "<u2", "f16": "<f2", "f32": "<f4"}
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,31 @@ class Crop:
         rect: px of the print.
         before: plain Lanczos enlargement, as a data URI.
         after: the print's own pixels, as a data URI.
+        size: of both pictures, px.
     """
 
     name: str
     rect: Rect
     before: str
     after: str
+    size: Size
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What an eye can tell the print from the plain enlargement by.
+
+    Attributes:
+        eye: its acuity, a key of `seen_from.EYES`.
+        distance_mm: from which the print is seen.
+        share: part of `crop`, 0..1, in which it sees a difference.
+        crop: both as the eye sees them.
+    """
+
+    eye: str
+    distance_mm: float
+    share: float
+    crop: Crop
 
 
 @dataclass(frozen=True)
@@ -60,6 +80,7 @@ class Look:
         size: of the print, px.
         overview: the whole print, small, as a data URI.
         crops: where to look closely.
+        sights: the print from where it will hang, by acuity.
         stages: (stage, picture as a data URI) at one spot, in order; "input" is the first, and a
             stage's name is that of the report.
     """
@@ -67,6 +88,7 @@ class Look:
     size: Size
     overview: str
     crops: tuple[Crop, ...]
+    sights: tuple[Sight, ...]
     stages: tuple[tuple[str, str], ...]
 
 
@@ -96,7 +118,7 @@ def look(
     for name, rect in sorted(_places(request, read_print), key=lambda place: place[1].y):
         after = shower.picture(read_print(rect), rect.size)
         before = _plain(request, read_source, shower, rect)
-        crops.append(Crop(name, rect, shower.uri(before), shower.uri(after)))
+        crops.append(Crop(name, rect, shower.uri(before), shower.uri(after), rect.size))
     crops.sort(key=lambda crop: _ORDER.index(crop.name))
     spot = _inside(crops[0].rect, STAGE)
     stages = _stages(request, read_source, read_print, report, connection, spot, should_cancel)
@@ -104,6 +126,7 @@ def look(
         request.out,
         shower.uri(_overview(request, read_print, shower)),
         tuple(crops),
+        tuple(_sight(request, read_source, read_print, shower, crops[0].rect, eye) for eye in EYES),
         tuple(
             (name, shower.uri(shower.scaled(data, size, spot.size))) for name, data, size in stages
         ),
@@ -123,7 +146,7 @@ def _places(request: Request, read_print: Read) -> list[tuple[str, Rect]]:
             x = whole.x + (whole.width - side) * column // (SAMPLES_A_SIDE - 1)
             y = whole.y + (whole.height - side) * row // (SAMPLES_A_SIDE - 1)
             rect = Rect(x, y, side, side)
-            levels = _levels(read_print(rect), rect.size, request.layout).mean(2)
+            levels = shown_levels(read_print(rect), rect.size, request.layout).mean(2)
             slope = np.abs(np.diff(levels, axis=1))[:-1] + np.abs(np.diff(levels, axis=0))[:, :-1]
             # Unsharp regions have few steep pixels, text and hair have many; a single edge has
             # the steepest. Clipped areas have no tones to judge.
@@ -183,14 +206,49 @@ def _source_rect(request: Request, rect: Rect, margin: int) -> Rect:
     return Rect(x, y, x_end - x, y_end - y)
 
 
-def _plain(request: Request, read_source: Read, shower: _Shower, rect: Rect) -> Image.Image:
-    """The part of the print as a plain Lanczos enlargement."""
+def _plain(
+    request: Request, read_source: Read, shower: _Shower, rect: Rect, size: Size | None = None
+) -> Image.Image:
+    """The part of the print as a plain Lanczos enlargement, or on a coarser grid of `size`."""
+    size = size or rect.size
     part = _source_rect(request, rect, 8)
     left, top, right, bottom = _source_box(request, rect)
     box = (left - part.x, top - part.y, right - part.x, bottom - part.y)
     picture = shower.picture(read_source(part), part.size)
     box = (max(0.0, box[0]), max(0.0, box[1]), min(part.width, box[2]), min(part.height, box[3]))
-    return picture.resize((rect.width, rect.height), Image.Resampling.LANCZOS, box=box)
+    return picture.resize((size.width, size.height), Image.Resampling.LANCZOS, box=box)
+
+
+def _sight(
+    request: Request, read_source: Read, read_print: Read, shower: _Shower, spot: Rect, eye: str
+) -> Sight:
+    """The print around a spot as an eye sees it, as much as a screen shows, and the plain one."""
+    options, whole, acuity = request.options, request.rect, EYES[eye]
+    ppi, distance_mm = options.ppi, options.distance_mm
+    distance_mm = distance_mm or viewing_distance_mm(
+        px_to_mm(whole.width, ppi), px_to_mm(whole.height, ppi)
+    )
+    px = max(1.0, ppi / ppi_needed(distance_mm, acuity))  # of the print, in one that is seen
+    part = _around(spot, Size(int(CROP.width * px), int(CROP.height * px)), whole)
+    out = seen_size(part.size, ppi, distance_mm, acuity)
+    after = seen(part, shower.levels_of(read_print), ppi, distance_mm, acuity, out)
+    # The plain one has no more detail than the photograph, so that a coarser grid will do.
+    coarse = max(1.0, eye_sigma_px(ppi, distance_mm, acuity))
+    size = Size(max(1, round(part.width / coarse)), max(1, round(part.height / coarse)))
+    plain = np.asarray(_plain(request, read_source, shower, part, size), dtype=np.float32)
+    plain = plain.reshape(size.height, size.width, -1)
+    before = seen(
+        Rect(0, 0, size.width, size.height),
+        lambda r: plain[r.y : r.y + r.height, r.x : r.x + r.width],
+        ppi * size.width / part.width,
+        distance_mm,
+        acuity,
+        out,
+    )
+    plainly, printed = (shower.uri(shower.of_levels(light_levels(x))) for x in (before, after))
+    name = f"from {distance_mm / 10:.0f} cm, eye {eye}"
+    crop = Crop(name, part, plainly, printed, out)
+    return Sight(eye, distance_mm, visible_share(before, after), crop)
 
 
 def _overview(request: Request, read_print: Read, shower: _Shower) -> Image.Image:
@@ -200,9 +258,7 @@ def _overview(request: Request, read_print: Read, shower: _Shower) -> Image.Imag
     rows = range(factor // 2, out.height, factor)
     levels = np.concatenate(
         [
-            _levels(read_print(Rect(0, y, out.width, 1)), Size(out.width, 1), request.layout)[
-                :, factor // 2 :: factor
-            ]
+            shower.levels_of(read_print)(Rect(0, y, out.width, 1))[:, factor // 2 :: factor]
             for y in rows
         ]
     )
@@ -276,11 +332,15 @@ class _Shower:
         fits = not layout.model.startswith("CMYK") and layout.trc == "perceptual"
         self._icc = icc if fits else b""
 
-    def picture(self, data: bytes | bytearray | memoryview, size: Size) -> Image.Image:
-        """Raw pixels as RGB or grey."""
-        return self.of_levels(_levels(data, size, self._layout))
+    def levels_of(self, read: Read) -> Callable[[Rect], Levels]:
+        """Rectangle -> (H, W, 1 or 3) levels of 255."""
+        return lambda rect: shown_levels(read(rect), rect.size, self._layout)
 
-    def of_levels(self, levels: npt.NDArray[np.float32]) -> Image.Image:
+    def picture(self, data: Pixels, size: Size) -> Image.Image:
+        """Raw pixels as RGB or grey."""
+        return self.of_levels(shown_levels(data, size, self._layout))
+
+    def of_levels(self, levels: Levels) -> Image.Image:
         """(H, W, 1 or 3) levels of 255."""
         bytes_ = (levels + 0.5).clip(0, 255).astype(np.uint8)
         return Image.fromarray(bytes_[..., 0] if bytes_.shape[2] == 1 else bytes_)
@@ -299,25 +359,3 @@ class _Shower:
             file, "JPEG", quality=_JPEG_QUALITY, subsampling=0, icc_profile=self._icc or None
         )
         return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
-
-
-def _levels(
-    data: bytes | bytearray | memoryview, size: Size, layout: PixelLayout
-) -> npt.NDArray[np.float32]:
-    """(H, W, 1 or 3) levels of 255 on white, display-encoded; inks by the plainest of rules."""
-    array = np.frombuffer(data, _DTYPES[layout.dtype]).reshape(size.height, size.width, -1)
-    peak = {"u8": 255.0, "u16": 65535.0}.get(layout.dtype, 1.0)
-    values = array.astype(np.float32) / np.float32(peak)
-    colour = values[..., : layout.colour_channels]
-    if layout.model == "BGRA":
-        colour = colour[..., ::-1]
-    if layout.model.startswith("CMYK"):
-        colour = (1 - colour[..., :3]) * (1 - colour[..., 3:])
-    if layout.has_alpha:
-        alpha = values[..., -1:]
-        shown = colour if layout.alpha == "premul" else colour * alpha
-        colour = shown + (1 - alpha)
-    colour = colour.clip(0, 1)
-    if layout.trc == "linear":
-        colour = np.where(colour <= 0.0031308, 12.92 * colour, 1.055 * colour ** (1 / 2.4) - 0.055)
-    return np.asarray(colour * 255, dtype=np.float32)

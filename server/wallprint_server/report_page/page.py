@@ -16,7 +16,7 @@ from wallprint_protocol.passport import Passport
 from wallprint_protocol.print_size import Rect, px_to_mm
 
 from ..models import catalog
-from .look import Crop, Look
+from .look import Crop, Look, Sight
 
 _STAGES = {
     "input": ("The photograph", "What the camera gave, plainly enlarged to the size of the print."),
@@ -114,17 +114,19 @@ def page(
     escaped = {key: html.escape(value) for key, value in values.items()}
     networks = [stage for stage in passport.stages if stage["stage"] == "enlarge"]
     style = next((str(stage.get("style") or "faithful") for stage in networks), "")
+    shown = [*look.crops, *(sight.crop for sight in look.sights)]
     template = resources.files(__package__).joinpath("page.html").read_text("utf-8")
     return string.Template(template).substitute(
         escaped,
         overview=look.overview,
-        marks="".join(_mark(look, crop.rect) for crop in look.crops),
+        marks="".join(_mark(look, crop.rect) for crop in shown),
         places="".join(
             f'<button type="button" data-place aria-pressed="{str(i == 0).lower()}">'
             f"{html.escape(crop.name)}</button>"
-            for i, crop in enumerate(look.crops)
+            for i, crop in enumerate(shown)
         ),
-        compares="".join(_compare(crop) for crop in look.crops),
+        compares="".join(_compare(crop) for crop in shown),
+        sights=_sights(look.sights),
         way=_way(look, passport),
         why=f"<p>{html.escape(_WHY[style])}</p>",
         cards=_cards(report, passport),
@@ -144,9 +146,9 @@ def _mark(look: Look, rect: Rect) -> str:
 
 
 def _compare(crop: Crop) -> str:
-    name, rect = html.escape(crop.name), crop.rect
+    name, size = html.escape(crop.name), crop.size
     return (
-        f'<div class="compare" style="--w:{rect.width};--h:{rect.height};--zoom:1">'
+        f'<div class="compare" style="--w:{size.width};--h:{size.height};--zoom:1">'
         '<div class="window" tabindex="0" role="group" aria-label="The comparison, scrollable">'
         '<div class="pair" style="--at:50%">'
         f'<img class="before" src="{crop.before}" alt="Plain enlargement: {name}">'
@@ -155,6 +157,28 @@ def _compare(crop: Crop) -> str:
         '</p><input type="range" min="0" max="100" value="50" step="1" '
         f'aria-label="How much of the plain enlargement is shown: {name}"></div>'
     )
+
+
+def _sights(sights: Sequence[Sight]) -> str:
+    """What can be told apart from where the print will hang."""
+    if not sights:
+        return ""
+    told = " and ".join(
+        f"an eye of {sight.eye} in {_per_cent(sight.share)} of the part that is shown"
+        for sight in sights
+    )
+    cm = f"{sights[0].distance_mm / 10:.0f} cm"
+    text = (
+        f"From {cm}, where this print will be seen from, {told} sees a difference between the "
+        f"plain enlargement and your print. The places named “from {cm}” show what such an eye "
+        "gets: each pixel is the finest thing that it resolves. 20/20 is normal, 20/12 the "
+        "sharpest that is common."
+    )
+    return f"<p>{html.escape(text)}</p>"
+
+
+def _per_cent(share: float) -> str:
+    return "less than 1 %" if share < 0.01 else f"{100 * share:.0f} %"
 
 
 def _way(look: Look, passport: Passport) -> str:
@@ -220,8 +244,7 @@ def _cards(report: Mapping[str, Any], passport: Passport) -> str:
         )
     sharpening = passport.output_sharpening
     if sharpening:
-        halo_mm = float(sharpening.get("halo_px", 0)) / passport.request.options.ppi * 25.4
-        cards.append(("Halo", f"{halo_mm:.2f} mm", f"for {sharpening.get('medium')}, by design"))
+        cards.append(_halo_card(sharpening, passport.request.options.ppi))
     seams = report.get("seams", {})
     if seams:
         worst = float(seams.get("worst_levels", 0))
@@ -252,6 +275,23 @@ def _cards(report: Mapping[str, Any], passport: Passport) -> str:
         f'<div class="card"><span class="soft">{html.escape(head)}</span>'
         f"<b>{html.escape(value)}</b>{html.escape(text)}</div>"
         for head, value, text in cards
+    )
+
+
+def _halo_card(sharpening: Mapping[str, Any], ppi: float) -> tuple[str, str, str]:
+    """Width of the sharpening's halo, as measured on the print where it could be."""
+    wanted_px = float(sharpening.get("halo_px", 0))
+    wanted = f"{px_to_mm(1, ppi) * wanted_px:.2f} mm ({wanted_px:.1f} px)"
+    aim = f"made for {sharpening.get('medium')} to be {wanted} wide"
+    found = sharpening.get("measured")
+    if not isinstance(found, Mapping) or not found.get("edges"):
+        return "Halo", wanted, f"{aim}; the print has too few straight edges to measure it on"
+    return (
+        "Halo",
+        f"{float(found['width_mm']):.2f} mm",
+        f"or {float(found['width_px']):.1f} px, and {100 * float(found['overshoot']):.0f} % of the "
+        f"contrast high, measured at {found['edges']} edges of the print, which are themselves "
+        f"{float(found['edge_px']):.1f} px wide; {aim}",
     )
 
 
