@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from wallprint_protocol.request import Request
 
 from .imaging import icc, xmp
 from .imaging.files_in import Source, open_selection, open_source
-from .imaging.files_out import PrintFile, check_folder, output_files, text_file
+from .imaging.files_out import PrintFile, check_folder, file_beside, output_files
 
 REPORT_SUFFIX = ".html"
 PASSPORT_SUFFIX = ".passport.json"  # print.tif -> print.tif.passport.json
@@ -37,12 +37,15 @@ class PrintOptions:
         selection: mask file, or None for the whole picture.
         passport: write the print's passport beside it as JSON, too.
         report: folder for a page that shows what was done, or None; it must be there.
+        seen_from_mm: write the print as seen from there beside it; 0 for its viewing distance,
+            None for no such pictures.
     """
 
     settings: Settings
     selection: Path | None = None
     passport: bool = False
     report: Path | None = None
+    seen_from_mm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Outcome:
         notes: sentences for the user.
         passport: path of the passport's JSON file, "" when none was asked for.
         report: path of the report page, "" when none was asked for.
+        seen: paths of the pictures of the print as seen from a distance, if they were asked for.
+        halo: of the output sharpening as measured (`halo_meter.Halo.to_map`), {} without one.
         error: what went wrong, or None.
     """
 
@@ -79,6 +84,8 @@ class Outcome:
     notes: tuple[str, ...] = ()
     passport: str = ""
     report: str = ""
+    seen: tuple[str, ...] = ()
+    halo: dict[str, float] = field(default_factory=dict)
     error: WallprintError | None = None
 
     @property
@@ -104,6 +111,8 @@ class Outcome:
             "notes": list(self.notes),
             "passport": self.passport or None,
             "report": self.report or None,
+            "seen": list(self.seen),
+            "halo": self.halo or None,
             "exit_code": self.exit_code,
             "error": error,
         }
@@ -159,7 +168,8 @@ def make_print(
             refuse_overwriting(name, [picture, *mask_file, *protected])
         beside = path.with_name(path.name + PASSPORT_SUFFIX) if options.passport else None
         page_file = options.report and options.report / (path.name + REPORT_SUFFIX)
-        for more in (beside, page_file):
+        sights = _sight_files(path, plan, options.seen_from_mm)
+        for more in (beside, page_file, *sights):
             if more is not None:
                 refuse_overwriting(more, [picture, *mask_file, *protected])
         if page_file is not None:
@@ -210,7 +220,15 @@ def make_print(
                         icc=source.metadata.icc,
                         should_cancel=should_cancel,
                     )
-                with text_file(beside, passport.to_json() + "\n") if beside else nullcontext():
+                with ExitStack() as together:
+                    if beside is not None:
+                        json_line = passport.to_json() + "\n"
+                        together.enter_context(file_beside(beside, json_line.encode()))
+                    for name, (distance_mm, eye) in sights.items():
+                        from .seen_from import seen_png
+
+                        shown = seen_png(request, file.read, distance_mm, eye, source.metadata.icc)
+                        together.enter_context(file_beside(name, shown))
                     file.commit(
                         on_progress=lambda part: on_progress(
                             Progress("save", int(part * 100), 100)
@@ -231,7 +249,7 @@ def make_print(
             from .report_page import page
 
             text = page(looked, passport, name=path.name, seconds=seconds, notes=notes)
-            with text_file(page_file, text):
+            with file_beside(page_file, text.encode()):
                 pass
     return Outcome(
         input=str(picture),
@@ -247,7 +265,30 @@ def make_print(
         notes=notes,
         passport=str(beside) if beside else "",
         report=str(page_file) if page_file else "",
+        seen=tuple(str(name) for name in sights),
+        halo=dict(result.report.get("halo") or {}),
     )
+
+
+def _sight_files(
+    path: Path, plan: Plan, seen_from_mm: float | None
+) -> dict[Path, tuple[float, float]]:
+    """Files for the print as seen from a distance: name -> distance in mm and acuity.
+
+    Raises:
+        BadInput: the distance is too small.
+    """
+    if seen_from_mm is None:
+        return {}
+    from .seen_from import EYES, check_seen  # numpy and Pillow, which nothing else here needs
+
+    distance_mm = seen_from_mm or plan.distance_mm
+    files = {}
+    for name, eye in EYES.items():
+        check_seen(plan.out, plan.ppi, distance_mm, eye)
+        suffix = f".from-{distance_mm / 10:.0f}cm-{name.replace('/', '-')}.png"
+        files[path.with_name(path.name + suffix)] = distance_mm, eye
+    return files
 
 
 def sha256_of(path: Path) -> str:

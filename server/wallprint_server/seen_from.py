@@ -14,15 +14,19 @@ References:
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from math import ceil
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
+from wallprint_protocol.errors import BadInput
 from wallprint_protocol.print_size import NORMAL_EYE, SHARP_EYE, Rect, Size, ppi_needed
+from wallprint_protocol.request import Request
 
-from .imaging.luma import LUMA, Levels
+from .imaging.luma import LUMA, Levels, Read, shown_icc, shown_levels
 from .pipeline.detail import MTF10
 
 Light = npt.NDArray[np.float32]
@@ -34,6 +38,7 @@ CUT = 4.0  # sigmas
 SEEN_CONTRAST, BLACK_PAPER = 0.02, 0.01
 # Print pixels are averaged in blocks first, of at most this part of the eye's sigma.
 BLOCK = 0.7
+MOST_PX = 100_000_000
 EYES = {"20/20": NORMAL_EYE, "20/12": SHARP_EYE}
 _STRIP_FLOATS = 12_000_000
 _STEPS = 16  # of a level of 255, in the table of light
@@ -99,6 +104,52 @@ def seen(
         strips.append(_across(rows, *columns))
         top = stop
     return np.concatenate(strips)
+
+
+def check_seen(printed: Size, ppi: float, distance_mm: float, eye: float = NORMAL_EYE) -> None:
+    """Refuse what no screen shows; arguments as of `seen_size`.
+
+    Raises:
+        BadInput: from so near the print would have more than MOST_PX pixels.
+    """
+    size = seen_size(printed, ppi, distance_mm, eye)
+    if size.pixels > MOST_PX:
+        raise BadInput(
+            f"From {distance_mm / 10:.0f} cm an eye sees {size.width}x{size.height} px of the "
+            "print, too many for a screen; choose a greater --seen-from, or look at parts of it "
+            "with `wallprint proof`."
+        )
+
+
+def seen_png(
+    request: Request,
+    read_print: Read,
+    distance_mm: float,
+    eye: float = NORMAL_EYE,
+    icc: bytes = b"",
+) -> bytes:
+    """A whole print as seen from a distance, as a PNG of 8 bits.
+
+    Args:
+        request: of the print.
+        read_print: gives rectangles of it.
+        distance_mm: from which it is seen.
+        eye: acuity, 1 for 20/20.
+        icc: profile of the print's pixels.
+    """
+    out, layout = request.out, request.layout
+    light = seen(
+        Rect(0, 0, out.width, out.height),
+        lambda rect: shown_levels(read_print(rect), rect.size, layout),
+        request.options.ppi,
+        distance_mm,
+        eye,
+    )
+    levels = np.rint(light_levels(light)).astype(np.uint8)
+    file = io.BytesIO()
+    picture = Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)
+    picture.save(file, "PNG", icc_profile=shown_icc(icc, layout) or None)
+    return file.getvalue()
 
 
 def visible_share(one: Light, other: Light) -> float:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from wallprint_protocol.errors import BadInput, Cancelled, ServerTrouble, WallprintError
 from wallprint_protocol.file_formats import format_of
 from wallprint_protocol.print_plan import Plan
+from wallprint_protocol.print_size import PrintSizeError, parse_length_mm
 
 from ..imaging.files_out import check_folder, output_files
 from ..print_job import Outcome, PrintOptions, default_name, make_print
@@ -35,11 +36,14 @@ _EPILOG = """\
 The default print is 100 cm on the long side at 200 ppi, written beside the picture as
 NAME_WxHcm_PPIppi.tif. TIFF holds everything; .png, .jpg and .pdf are written too. Panels go into
 files of their own, NAME_r1c1.tif (row 1, column 1) and so on, or become the pages of a .pdf.
+--seen-from 2m adds PRINT.from-200cm-20-20.png and -20-12.png: the print as a normal and as the
+sharpest eye gets it from there. Each of their pixels is the finest thing that such an eye resolves.
 `wallprint plan` takes the same options and says what the print will be.
 
 --json prints one line: input, output, files, width, height (px), ppi, scale, layout (model, dtype,
-alpha, trc), seconds, device, networks (sha256 by name), notes, passport and report (files),
-exit_code, error (null or code and message). Several pictures give {"prints": [...], "seconds",
+alpha, trc), seconds, device, networks (sha256 by name), notes, passport, report and seen (files),
+halo (as measured: width_px, width_mm, overshoot, edge_px, edges), exit_code, error (null or code
+and message). Several pictures give {"prints": [...], "seconds",
 "exit_code"}.
 
 Exit codes: 0 done, 2 bad arguments or picture, 3 server trouble, 4 out of memory or disk,
@@ -71,6 +75,12 @@ def add_to(subparsers: Subparsers, parents: Sequence[argparse.ArgumentParser]) -
     parser.add_argument(
         "--report", metavar="FOLDER", type=Path, help="write a page there that shows what was done"
     )
+    parser.add_argument(
+        "--seen-from",
+        metavar="auto|LENGTH",
+        type=_seen_from,
+        help="write beside it what an eye sees of the print from there: 2m (auto: --distance)",
+    )
     parser.add_argument("--json", action="store_true", help="one summary line on stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress, only errors")
     parser.set_defaults(run=run)
@@ -82,7 +92,10 @@ def run(options: argparse.Namespace) -> int:
     batch = len(options.pictures) > 1
     output = _output_rule(options)
     print_options = replace(
-        print_options_of(options), passport=options.passport, report=_made_folder(options.report)
+        print_options_of(options),
+        passport=options.passport,
+        report=_made_folder(options.report),
+        seen_from_mm=options.seen_from,
     )
     with Interrupt() as interrupt:
         outcomes = _make_all(options, print_options, output, interrupt)
@@ -104,6 +117,19 @@ def run(options: argparse.Namespace) -> int:
             quiet=options.quiet and not failed,
         )
     return exit_code
+
+
+def _seen_from(text: str) -> float:
+    """Millimetres; 0 for `auto`."""
+    if text == "auto":
+        return 0.0
+    try:
+        length_mm = parse_length_mm(text, "distance")
+    except PrintSizeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not length_mm:
+        raise argparse.ArgumentTypeError("nothing is seen from 0 mm; write 2m or auto")
+    return length_mm
 
 
 def _made_folder(folder: Path | None) -> Path | None:

@@ -15,7 +15,7 @@ from wallprint_protocol.job_run import Progress
 from wallprint_protocol.passport import Passport
 
 from ..imaging.files_in import open_source
-from ..imaging.files_out import check_folder, text_file
+from ..imaging.files_out import check_folder, file_beside
 from ..print_job import REPORT_SUFFIX, refuse_overwriting
 from ..terminal import tell
 from .print_options import add_host_option
@@ -106,7 +106,7 @@ def run(options: argparse.Namespace) -> int:
         seconds=float(made.get("seconds") or time.monotonic() - began_s),
         notes=[str(note) for note in made.get("notes", ())],
     )
-    with text_file(output, text):
+    with file_beside(output, text.encode()):
         pass
     if options.json:
         tell(json.dumps({"output": str(output), "exit_code": EXIT_DONE}))

@@ -266,8 +266,8 @@ class PrintFile:
 
 
 @contextlib.contextmanager
-def text_file(path: Path, text: str) -> Iterator[None]:
-    """Write a text file beside a print: it appears when the block ends well, else not at all.
+def file_beside(path: Path, data: bytes) -> Iterator[None]:
+    """Write a small file beside a print: it appears when the block ends well, else not at all.
 
     Raises:
         BadInput: it cannot be written; the block is not entered.
@@ -276,8 +276,8 @@ def text_file(path: Path, text: str) -> Iterator[None]:
     fd, name = tempfile.mkstemp(prefix=".wallprint-", suffix=path.suffix, dir=path.parent)
     temporary = Path(name)
     try:
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
             os.fchmod(file.fileno(), _mode_for(path))
         yield
         temporary.replace(path)

@@ -59,6 +59,11 @@ def shown_levels(data: Pixels, size: Size, layout: PixelLayout) -> Levels:
     return levels
 
 
+def shown_icc(icc: bytes, layout: PixelLayout) -> bytes:
+    """The profile that suits `shown_levels`: one of inks or of linear light does not."""
+    return b"" if layout.model.startswith("CMYK") or layout.trc == "linear" else icc
+
+
 def luma_levels(levels: Levels) -> Levels:
     """(H, W) luma of `colour_levels`; of inks their mean."""
     if levels.shape[2] == 3:

@@ -22,7 +22,7 @@ from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_size import Rect, Size, ppi_needed, px_to_mm, viewing_distance_mm
 from wallprint_protocol.request import Options, Request
 
-from ..imaging.luma import Levels, Pixels, Read, shown_levels
+from ..imaging.luma import Levels, Pixels, Read, shown_icc, shown_levels
 from ..seen_from import EYES, eye_sigma_px, light_levels, seen, seen_size, visible_share
 
 # A crop is about what a screen shows at 1:1.
@@ -327,10 +327,7 @@ class _Shower:
     """Pixels of a layout as pictures that a browser shows."""
 
     def __init__(self, layout: PixelLayout, icc: bytes) -> None:
-        self._layout = layout
-        # A profile of inks or of linear light does not fit what is shown.
-        fits = not layout.model.startswith("CMYK") and layout.trc == "perceptual"
-        self._icc = icc if fits else b""
+        self._layout, self._icc = layout, shown_icc(icc, layout)
 
     def levels_of(self, read: Read) -> Callable[[Rect], Levels]:
         """Rectangle -> (H, W, 1 or 3) levels of 255."""
