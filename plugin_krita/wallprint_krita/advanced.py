@@ -1,53 +1,31 @@
-"""The folded part of the dialog: network, tile, printer, device, and the test of the connection."""
+"""The tab of what is seldom changed: network, tile, printer, device, and the connection's test."""
 
 from __future__ import annotations
 
+from wallprint_protocol.plan_lines import PRINTERS
 from wallprint_protocol.print_plan import Settings
-from wallprint_protocol.print_size import PRINTER_FAMILIES
 
 from .base_dialog import DEVICES
 from .connection_test import ConnectionTest
-from .qt import (
-    QComboBox,
-    QGridLayout,
-    QSpinBox,
-    Qt,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-    pyqtSignal,
-)
-from .texts import N_, _
-from .widgets import choice, choose, labelled
+from .qt import QComboBox, QFormLayout, QSpinBox, QVBoxLayout, QWidget, pyqtSignal
+from .texts import _
+from .widgets import choice, choose, group
 
-_PRINTERS = {
-    "none": N_("Off"),
-    "300": N_("Canon, HP: 300 or 600 ppi"),
-    "360": N_("Epson: 360 or 720 ppi"),
-}
 _LEAST_TILE_PX = 64
 _MOST_TILE_PX = 4096
-_OWN = ("model", "tile_px", "printer", "device")
 
 
 class Advanced(QWidget):
-    """A button that unfolds the rest; unfolded from the start when a value is not the default.
+    """The tab.
 
     Args:
         settings: gives the dialog's present values.
     """
 
     changed = pyqtSignal()
-    unfolded = pyqtSignal()
 
     def __init__(self, settings):
         super().__init__()
-        self._button = QToolButton()
-        self._button.setText(_("Adva&nced"))
-        self._button.setCheckable(True)
-        self._button.setAutoRaise(True)
-        self._button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self._button.toggled.connect(self._fold)
         self._model = QComboBox()
         self._model.setEditable(True)
         self._model.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
@@ -57,10 +35,9 @@ class Advanced(QWidget):
         self._tile.setSpecialValueText(_("automatic"))
         self._tile.setSuffix(" px")
         self._tile.setKeyboardTracking(False)
-        self._printer = choice({f: _PRINTERS[f] for f in PRINTER_FAMILIES}, "none")
+        self._printer = choice(PRINTERS, "none")
         self._device = choice(DEVICES, "auto")
         self._test = ConnectionTest(settings, self._offer)
-        self._part = QWidget()
         self._lay_out()
         self._model.editTextChanged.connect(self.changed)
         for signal in (
@@ -69,27 +46,26 @@ class Advanced(QWidget):
             self._device.currentIndexChanged,
         ):
             signal.connect(lambda _value: self.changed.emit())
-        self._fold(False)
 
     def _lay_out(self) -> None:
-        grid = QGridLayout(self._part)
-        grid.setContentsMargins(20, 0, 0, 0)
-        grid.setHorizontalSpacing(12)
-        for row, column, label, widget in (
-            (0, 0, _("Network"), self._model),
-            (0, 2, _("Match printer"), self._printer),
-            (1, 0, _("Tile size"), self._tile),
-            (1, 2, _("Device"), self._device),
-        ):
-            grid.addWidget(labelled(label, widget), row, column)
-            grid.addWidget(widget, row, column + 1)
-        grid.addWidget(self._test, 2, 0, 1, 4)
-        for column in (1, 3):
-            grid.setColumnStretch(column, 1)
         column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self._button)
-        column.addWidget(self._part)
+        for title, rows in (
+            (_("Printer"), ((_("&Match printer"), self._printer),)),
+            (
+                _("Computing"),
+                (
+                    (_("&Network"), self._model),
+                    (_("&Tile size"), self._tile),
+                    (_("Dev&ice"), self._device),
+                ),
+            ),
+        ):
+            form = QFormLayout()
+            for label, widget in rows:
+                form.addRow(label, widget)
+            column.addWidget(group(title, form))
+        column.addWidget(self._test)
+        column.addStretch(1)
 
     def values(self) -> dict:
         """The fields of `Settings` that are set here."""
@@ -107,9 +83,6 @@ class Advanced(QWidget):
         self._tile.setValue(settings.tile_px or _LEAST_TILE_PX - 1)
         choose(self._printer, settings.printer)
         choose(self._device, settings.device)
-        usual = Settings()
-        if any(getattr(settings, name) != getattr(usual, name) for name in _OWN):
-            self._button.setChecked(True)
 
     def stop(self) -> None:
         """End a running test."""
@@ -123,9 +96,3 @@ class Advanced(QWidget):
         self._model.addItems(["", *networks])
         self._model.setEditText(typed)
         self._model.blockSignals(False)
-
-    def _fold(self, unfold: bool) -> None:
-        arrows = Qt.ArrowType
-        self._button.setArrowType(arrows.DownArrow if unfold else arrows.RightArrow)
-        self._part.setVisible(unfold)
-        self.unfolded.emit()

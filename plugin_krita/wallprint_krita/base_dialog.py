@@ -18,15 +18,6 @@ from .qt import QDialog, QDialogButtonBox, QTextBrowser, QTimer, QVBoxLayout
 from .texts import N_, _, explain, language
 from .widgets import line
 
-MEDIA = {
-    "matte": N_("Matte or fine art paper"),
-    "glossy": N_("Glossy paper"),
-    "canvas": N_("Canvas"),
-    "backlit": N_("Backlit film"),
-    "screen": N_("Screen only"),
-    "none": N_("None"),
-}
-STRENGTHS = {"standard": N_("Standard"), "low": N_("Low"), "high": N_("High")}
 DEVICES = {"auto": N_("Automatic"), "cpu": "CPU", "cuda": "CUDA", "mps": "Metal"}
 _MODELS = {"RGBA": "RGB", "GRAYA": N_("Grey"), "CMYKA": "CMYK"}
 _DEPTHS = {
@@ -83,6 +74,10 @@ class BaseDialog(QDialog):
         self._lines.addWidget(self.refusal_line)
         self._lines.addWidget(self._buttons)
         self._timer.start(_LOOK_MS)
+
+    def remembered(self) -> Settings:
+        """What the next dialog of the kind begins with."""
+        return self.settings()
 
     def look(self) -> None:
         """Bring the lines up to date when the document is no longer as it was."""

@@ -1,6 +1,7 @@
-"""Enhance for Wall Print: values in the order of what one decides first, live lines, a preview.
+"""Enhance for Wall Print: what one decides first on the first tab, live lines and a preview beside.
 
-The arithmetic is `print_plan`'s; colours and fonts are those of Krita's theme.
+The arithmetic is `print_plan`'s, the sentences are `plan_lines`'; colours and fonts are those of
+Krita's theme.
 """
 
 from __future__ import annotations
@@ -8,42 +9,51 @@ from __future__ import annotations
 from dataclasses import replace
 
 from wallprint_protocol.errors import WallprintError
-from wallprint_protocol.print_plan import CUSTOM, EDGE_MM, PRESETS, Settings, layer_job
+from wallprint_protocol.plan_lines import (
+    FITS,
+    MEDIA,
+    OWN_PREFIX,
+    RESULTS,
+    SOURCES,
+    STRENGTHS,
+    STYLES,
+    UNIT_MM,
+    halo_line,
+    preset_choices,
+    preset_of,
+    presets_refusal,
+    sharpened_line,
+)
+from wallprint_protocol.print_plan import CUSTOM, Settings, layer_job
 from wallprint_protocol.print_size import MAX_PPI, MIN_PPI, px_to_mm
 
 from . import run
 from .advanced import Advanced
-from .base_dialog import MEDIA, STRENGTHS, BaseDialog
-from .live_text import advice_text, cost_text, halo_text, pixels_text, undo_text
+from .base_dialog import BaseDialog
+from .detail import DetailMeasure
+from .paper import Paper
 from .preview import Preview
-from .qt import QCheckBox, QFormLayout, QGridLayout, QHBoxLayout, QLocale, QSpinBox, QVBoxLayout
-from .texts import N_, _
+from .qt import (
+    QCheckBox,
+    QComboBox,
+    QDialogButtonBox,
+    QFormLayout,
+    QGridLayout,
+    QHBoxLayout,
+    QLocale,
+    QSpinBox,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+    pyqtSignal,
+)
+from .summary import Summary
+from .texts import _, words
 from .widgets import Amount, Number, choice, choose, group, in_row, labelled, line
 
-_UNIT_MM = {"cm": 10.0, "mm": 1.0, "in": 25.4}
 _DECIMALS = {"cm": 2, "mm": 1, "in": 3, "px": 0}
-_FITS = {"keep": N_("Keep ratio"), "crop": N_("Crop to fill"), "pad": N_("Pad with white")}
-_EDGES = {
-    "none": N_("No edges"),
-    "bleed": N_("Bleed, to be cut off"),
-    "wrap": N_("Gallery wrap, mirrored"),
-}
-_STYLES = {
-    "faithful": N_("Faithful: adds nothing"),
-    "enhanced": N_("Enhanced: may invent detail"),
-}
-_SOURCES = {
-    "layer": N_("Active layer"),
-    "visible": N_("Visible picture"),
-    "selection": N_("Selection only"),
-}
-_RESULTS = {
-    "new-layer": N_("New layer, image scaled"),
-    "new-image": N_("New image"),
-    "replace": N_("Replace the layer"),
-}
 _LONG_SIDE_MM = 1000.0
-_COLUMN_PX = 390
+_TABS_PX = 430
 
 
 class EnhanceDialog(BaseDialog):
@@ -53,6 +63,8 @@ class EnhanceDialog(BaseDialog):
         settings: to begin with.
         extra: nothing is kept beside the settings.
     """
+
+    proof_asked = pyqtSignal()
 
     def __init__(self, settings: Settings, extra: dict, parent=None):
         super().__init__(_("Enhance for Wall Print"), _("&Enhance"), parent)
@@ -64,14 +76,21 @@ class EnhanceDialog(BaseDialog):
         self._lay_out()
         self._connect()
         self._busy = False
-        self.set_settings(replace(settings, source=self._usual_source()))
+        settings = replace(settings, source=self._usual_source())
+        self._medium_before = ""  # of a user who gets "none" because of an earlier print
+        if self._sharpened(settings) and settings.sharpen != "none":
+            self._medium_before = settings.medium
+            settings = replace(settings, medium="none")
+        self.set_settings(settings)
 
     # -- widgets -----------------------------------------------------------------------------------
 
     def _make_widgets(self) -> None:
         start = Settings()
-        self._preset = choice({name: name for name in PRESETS}, start.preset)
-        self._preset.setItemText(0, _("Custom"))
+        self._preset = QComboBox()
+        for value, sentence in preset_choices().items():
+            self._preset.addItem(words().say(sentence), value)
+        self._preset.setMaxVisibleItems(24)
         self._width, self._height = Number(262144.0), Number(262144.0)
         self._unit = choice({unit: unit for unit in _DECIMALS}, start.unit)
         self._unit.setAccessibleName(_("Unit of width and height"))
@@ -80,44 +99,57 @@ class EnhanceDialog(BaseDialog):
         self._ppi.setRange(MIN_PPI, MAX_PPI)
         self._ppi.setSuffix(" ppi")
         self._ppi.setKeyboardTracking(False)
-        self._fit = choice(_FITS, start.fit)
-        self._edges = choice(_EDGES, start.edges)
-        self._edge_mm = Number(1000.0, suffix=" mm", decimals=1)
-        self._edge_mm.setAccessibleName(_("Width of the edges on each side"))
-        self._distance = Number(100_000.0, suffix=" cm", decimals=1, zero=_("1.5 diagonals"))
-        self._style = choice(_STYLES, start.style)
+        self._fit = choice(FITS, start.fit)
+        self._style = choice(STYLES, start.style)
         self._repair, self._deblur = Amount(), Amount()
-        self._source = choice(_SOURCES, start.source)
+        self._source = choice(SOURCES, start.source)
         self._feather = Number(1000.0, suffix=" mm")
+        self._feather.setAccessibleName(_("Soft edge of the selection on the print"))
+        self._feather.setToolTip(_("Soft edge of the selection on the print"))
         self._medium = choice(MEDIA, start.medium)
         self._strength = choice(STRENGTHS, start.strength)
-        self._result = choice(_RESULTS, start.result)
-        self._pixels, self._advice, self._halo = line(), line(), line()
-        self._undo, self._cost = line(), line()
+        self._result = choice(RESULTS, start.result)
+        self._halo, self._twice = line(), line()
+        font = self._twice.font()
+        font.setBold(True)
+        self._twice.setFont(font)
+        self._summary = Summary()
         self._preview = Preview(self.document, self.source)
-        self._advanced = Advanced(self.settings)
+        self._paper, self._advanced = Paper(), Advanced(self.settings)
+        self._measure = DetailMeasure(self.update_lines)
 
     def _lay_out(self) -> None:
-        left, right, columns = QVBoxLayout(), QVBoxLayout(), QHBoxLayout()
-        columns.addLayout(left)
+        self._tabs = QTabWidget()
+        self._tabs.setMinimumWidth(_TABS_PX)
+        for tab, title in (
+            (self._first_tab(), _("Print")),
+            (self._paper, _("Paper, edges, panels")),
+            (self._advanced, _("Advanced")),
+        ):
+            self._tabs.addTab(tab, title)
+        right = QVBoxLayout()
+        for title, widget in ((_("Preview"), self._preview), (_("The print"), self._summary)):
+            around = QVBoxLayout()
+            around.addWidget(widget)
+            right.addWidget(group(title, around))
+        right.addStretch(1)
+        columns = QHBoxLayout()
+        columns.addWidget(self._tabs)
         columns.addLayout(right, 1)
         columns.setSpacing(12)
         self._lines.addLayout(columns)
-        size = group(_("Print size"), self._size_grid())
-        size.setMinimumWidth(_COLUMN_PX)
-        left.addWidget(size)
-        for column, title, rows in (
+        proof = self._buttons.addButton(_("Proof Sheet…"), QDialogButtonBox.ButtonRole.ActionRole)
+        proof.setAutoDefault(False)
+        proof.clicked.connect(lambda: self.proof_asked.emit())
+        self.proof_button = proof
+        self.finish_layout()
+
+    def _first_tab(self) -> QWidget:
+        tab = QWidget()
+        column = QVBoxLayout(tab)
+        column.addWidget(group(_("Print size"), self._size_grid()))
+        for title, rows in (
             (
-                left,
-                _("On the paper"),
-                (
-                    (_("&Fit"), self._fit),
-                    (_("E&dges"), in_row(self._edges, self._edge_mm)),
-                ),
-            ),
-            (left, _("Viewed from"), ((_("&Viewed from"), self._distance), ("", self._advice))),
-            (
-                left,
                 _("Enhancing"),
                 (
                     (_("St&yle"), self._style),
@@ -126,33 +158,28 @@ class EnhanceDialog(BaseDialog):
                 ),
             ),
             (
-                right,
-                _("Apply to"),
-                ((_("App&ly to"), self._source), (_("Fea&ther"), self._feather)),
-            ),
-            (
-                right,
                 _("Output sharpening"),
                 (
                     (_("&Medium"), self._medium),
                     (_("Stren&gth"), self._strength),
                     ("", self._halo),
+                    ("", self._twice),
                 ),
             ),
-            (right, _("Result"), ((_("Res&ult"), self._result), ("", self._undo))),
+            (
+                _("Layer"),
+                (
+                    (_("App&ly to"), in_row(self._source, self._feather)),
+                    (_("Res&ult"), self._result),
+                ),
+            ),
         ):
             form = QFormLayout()
             for label, widget in rows:
                 form.addRow(label, widget) if label else form.addRow(widget)
             column.addWidget(group(title, form))
-        around = QVBoxLayout()
-        around.addWidget(self._preview)
-        right.addWidget(group(_("Preview"), around))
-        left.addStretch(1)
-        right.addStretch(1)
-        self._lines.addWidget(self._advanced)
-        self._lines.addWidget(self._cost)
-        self.finish_layout()
+        column.addStretch(1)
+        return tab
 
     def _size_grid(self) -> QGridLayout:
         grid = QGridLayout()
@@ -162,13 +189,18 @@ class EnhanceDialog(BaseDialog):
                 (_("&Width"), self._width, self._unit),
                 (_("&Height"), self._height, self._chain),
                 (_("&Resolution"), self._ppi, None),
+                (_("&Fit"), self._fit, None),
             )
         ):
             grid.addWidget(labelled(label, widget), row, 0)
             grid.addWidget(widget, row, 1, 1, 1 if beside else 2)
             if beside:
                 grid.addWidget(beside, row, 2)
-        grid.addWidget(self._pixels, 4, 0, 1, 3)
+        refusal = presets_refusal()
+        if refusal is not None:
+            unusable = line()
+            unusable.setText(words().say(refusal))
+            grid.addWidget(unusable, 5, 0, 1, 3)
         grid.setColumnStretch(1, 1)
         return grid
 
@@ -178,13 +210,10 @@ class EnhanceDialog(BaseDialog):
             self._result,
         ):  # fmt: skip
             box.currentIndexChanged.connect(self.update_lines)
-        for number in (
-            self._ppi, self._edge_mm, self._distance, self._repair, self._deblur, self._feather,
-        ):  # fmt: skip
+        for number in (self._ppi, self._repair, self._deblur, self._feather):
             number.valueChanged.connect(self.update_lines)
-        self._advanced.changed.connect(self.update_lines)
-        self._advanced.unfolded.connect(self.fit)
-        self._edges.currentIndexChanged.connect(self._edges_changed)
+        for tab in (self._paper, self._advanced):
+            tab.changed.connect(self.update_lines)
         self._width.valueChanged.connect(lambda _value: self._side_changed("width"))
         self._height.valueChanged.connect(lambda _value: self._side_changed("height"))
         self._chain.toggled.connect(lambda _on: self._side_changed(self._leader))
@@ -195,16 +224,16 @@ class EnhanceDialog(BaseDialog):
     def settings(self) -> Settings:
         """What the widgets hold; a side that follows is 0."""
         keeps = self._chain.isChecked()
+        values = {**self._paper.values(), **self._advanced.values()}
+        if not self._fits():
+            values["orientation"] = "auto"
         return Settings(
-            preset=self._preset.currentData(),
+            preset=preset_of(self._preset.currentData()),
             width=0.0 if keeps and self._leader == "height" else self._width.value(),
             height=0.0 if keeps and self._leader == "width" else self._height.value(),
             unit=self._unit.currentData(),
             ppi=float(self._ppi.value()),
             fit=self._fit.currentData(),
-            edges=self._edges.currentData(),
-            edge_mm=self._edge_mm.value(),
-            distance_cm=self._distance.value(),
             style=self._style.currentData(),
             repair=self._repair.value(),
             deblur=self._deblur.value(),
@@ -213,8 +242,15 @@ class EnhanceDialog(BaseDialog):
             medium=self._medium.currentData(),
             strength=self._strength.currentData(),
             result=self._result.currentData(),
-            **self._advanced.values(),
+            **values,
         )
+
+    def remembered(self) -> Settings:
+        """What the next dialog begins with."""
+        settings = self.settings()
+        if self._medium_before and settings.medium == "none":
+            return replace(settings, medium=self._medium_before)
+        return settings
 
     def extra(self) -> dict:
         """Nothing beside the settings."""
@@ -227,19 +263,19 @@ class EnhanceDialog(BaseDialog):
     def set_settings(self, settings: Settings) -> None:
         """Show these values."""
         self._busy = True
+        own = OWN_PREFIX + settings.preset
         for box, value in (
-            (self._preset, settings.preset), (self._fit, settings.fit),
-            (self._edges, settings.edges), (self._style, settings.style),
+            (self._preset, own if self._preset.findData(own) >= 0 else settings.preset),
+            (self._fit, settings.fit), (self._style, settings.style),
             (self._source, settings.source), (self._medium, settings.medium),
             (self._strength, settings.strength), (self._result, settings.result),
         ):  # fmt: skip
             choose(box, value)
         self._ppi.setValue(round(settings.ppi))
-        self._edge_mm.setValue(settings.edge_mm)
-        self._distance.setValue(settings.distance_cm)
         self._repair.setValue(settings.repair)
         self._deblur.setValue(settings.deblur)
         self._feather.setValue(settings.feather_mm)
+        self._paper.set_values(settings)
         self._advanced.set_values(settings)
         width, height, unit = settings.width, settings.height, settings.unit
         self._chain.setChecked(not (width and height))
@@ -248,7 +284,7 @@ class EnhanceDialog(BaseDialog):
             self._leader = "width" if self.document.width() >= self.document.height() else "height"
             imperial = QLocale().measurementSystem() != QLocale.MeasurementSystem.MetricSystem
             unit = "in" if imperial else "cm"
-            width = height = _LONG_SIDE_MM / _UNIT_MM[unit]
+            width = height = _LONG_SIDE_MM / UNIT_MM[unit]
         self._show_unit(unit)
         self._width.setValue(width)
         self._height.setValue(height)
@@ -294,7 +330,7 @@ class EnhanceDialog(BaseDialog):
         if self._busy:
             return
         old, new = self._unit_shown, self._unit.currentData()
-        per_mm = {**{u: 1 / mm for u, mm in _UNIT_MM.items()}, "px": self._ppi.value() / 25.4}
+        per_mm = {**{u: 1 / mm for u, mm in UNIT_MM.items()}, "px": self._ppi.value() / 25.4}
         sides = [n.value() / per_mm[old] * per_mm[new] for n in (self._width, self._height)]
         self._busy = True
         self._show_unit(new)
@@ -303,12 +339,16 @@ class EnhanceDialog(BaseDialog):
         self._busy = False
         self.update_lines()
 
-    def _edges_changed(self) -> None:
-        if not self._busy and self._edges.currentData() != "none":
-            self._busy = True
-            self._edge_mm.setValue(EDGE_MM[self._edges.currentData()])
-            self._busy = False
-        self.update_lines()
+    def _fits(self) -> bool:
+        """Whether paper and picture may differ in proportions."""
+        return not (self._preset.currentData() == CUSTOM and self._chain.isChecked())
+
+    def _sharpened(self, settings: Settings) -> dict | None:
+        """How the source was sharpened for paper before."""
+        try:
+            return run.earlier_sharpening(run.active_source(settings), settings)
+        except (ValueError, WallprintError):
+            return None
 
     # -- live lines --------------------------------------------------------------------------------
 
@@ -328,21 +368,30 @@ class EnhanceDialog(BaseDialog):
             return
         self.allow()
         self._show_preset(settings, plan)
-        self._pixels.setText(pixels_text(settings, plan))
-        self._advice.setText(advice_text(plan))
-        self._halo.setText(halo_text(settings, plan))
-        self._undo.setText(undo_text(run.undo_steps(self.document, plan, settings)))
-        self._cost.setText(cost_text(settings, source, job))
+        self._summary.show_plan(source, plan, job, settings)
+        self._summary.show_undo(run.undo_steps(self.document, plan, settings))
+        detail = self._measure.of(source, settings)
+        self._summary.show_detail(detail, job, plan, busy=self._measure.running)
+        self._show_sharpening(source, plan, settings)
         self._preview.changed(plan, settings)
         self.grow()
+
+    def _show_sharpening(self, source, plan, settings: Settings) -> None:
+        """The halo, or why there is none; a warning before a second one."""
+        earlier = run.earlier_sharpening(source, settings)
+        text = halo_line(words(), plan, settings)
+        if earlier and settings.sharpen == "none":
+            text = _("Not sharpened for paper: an earlier print has done that.")
+        self._halo.setText(text)
+        self._twice.setText(sharpened_line(words(), earlier, settings))
+        self._twice.setVisible(bool(self._twice.text()))
 
     def _grey_out(self, settings: Settings) -> None:
         custom = settings.preset == CUSTOM
         for widget in (self._width, self._height, self._unit, self._chain):
             widget.setEnabled(custom)
-        # A print with the picture's own proportions leaves nothing to fit.
-        self._fit.setEnabled(not (custom and self._chain.isChecked()))
-        self._edge_mm.setEnabled(settings.edges != "none")
+        self._fit.setEnabled(self._fits())
+        self._paper.grey_out(settings, fits=self._fits())
         self._feather.setEnabled(settings.source == "selection")
         self._strength.setEnabled(settings.sharpen != "none")
 
@@ -353,11 +402,12 @@ class EnhanceDialog(BaseDialog):
         unit = settings.unit
         self._busy = True
         for number, px in ((self._width, plan.trim.width), (self._height, plan.trim.height)):
-            number.setValue(px if unit == "px" else px_to_mm(px, plan.ppi) / _UNIT_MM[unit])
+            number.setValue(px if unit == "px" else px_to_mm(px, plan.ppi) / UNIT_MM[unit])
         self._busy = False
 
     def done(self, result):
         """Closing ends what the dialog itself has asked of the server."""
         self._preview.stop()
+        self._measure.stop()
         self._advanced.stop()
         super().done(result)

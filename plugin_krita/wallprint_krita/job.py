@@ -175,6 +175,10 @@ class Job:
         """The callbacks of `client.enhance`."""
         return {"on_progress": self._news.put, "should_cancel": self._cancel.is_set}
 
+    def tell(self, news) -> None:
+        """Progress of another kind, or a sentence."""
+        self._news.put(news)
+
     # -- for the main thread -----------------------------------------------------------------------
 
     @property

@@ -1,54 +1,60 @@
 """The one place that knows which Qt binding this Krita has: PyQt6 (Krita 6) or PyQt5."""
 
 try:
-    from PyQt6.QtCore import QByteArray, QLocale, Qt, QTimer, pyqtSignal
-    from PyQt6.QtGui import QPainter, QPixmap
+    from PyQt6.QtCore import QByteArray, QLocale, QStandardPaths, Qt, QTimer, QUrl, pyqtSignal
+    from PyQt6.QtGui import QColor, QDesktopServices, QPainter, QPixmap
     from PyQt6.QtWidgets import (
         QCheckBox,
+        QColorDialog,
         QComboBox,
         QDialog,
         QDialogButtonBox,
         QDoubleSpinBox,
+        QFileDialog,
         QFormLayout,
         QFrame,
         QGridLayout,
         QGroupBox,
         QHBoxLayout,
         QLabel,
+        QLineEdit,
         QMenu,
         QMessageBox,
         QProgressDialog,
         QPushButton,
         QSlider,
         QSpinBox,
+        QTabWidget,
         QTextBrowser,
-        QToolButton,
         QVBoxLayout,
         QWidget,
     )
 except ImportError:
-    from PyQt5.QtCore import QByteArray, QLocale, Qt, QTimer, pyqtSignal
-    from PyQt5.QtGui import QPainter, QPixmap
+    from PyQt5.QtCore import QByteArray, QLocale, QStandardPaths, Qt, QTimer, QUrl, pyqtSignal
+    from PyQt5.QtGui import QColor, QDesktopServices, QPainter, QPixmap
     from PyQt5.QtWidgets import (
         QCheckBox,
+        QColorDialog,
         QComboBox,
         QDialog,
         QDialogButtonBox,
         QDoubleSpinBox,
+        QFileDialog,
         QFormLayout,
         QFrame,
         QGridLayout,
         QGroupBox,
         QHBoxLayout,
         QLabel,
+        QLineEdit,
         QMenu,
         QMessageBox,
         QProgressDialog,
         QPushButton,
         QSlider,
         QSpinBox,
+        QTabWidget,
         QTextBrowser,
-        QToolButton,
         QVBoxLayout,
         QWidget,
     )
@@ -62,16 +68,21 @@ def point_of(event):
 __all__ = [
     "QByteArray",
     "QCheckBox",
+    "QColor",
+    "QColorDialog",
     "QComboBox",
+    "QDesktopServices",
     "QDialog",
     "QDialogButtonBox",
     "QDoubleSpinBox",
+    "QFileDialog",
     "QFormLayout",
     "QFrame",
     "QGridLayout",
     "QGroupBox",
     "QHBoxLayout",
     "QLabel",
+    "QLineEdit",
     "QLocale",
     "QMenu",
     "QMessageBox",
@@ -81,9 +92,11 @@ __all__ = [
     "QPushButton",
     "QSlider",
     "QSpinBox",
+    "QStandardPaths",
+    "QTabWidget",
     "QTextBrowser",
     "QTimer",
-    "QToolButton",
+    "QUrl",
     "QVBoxLayout",
     "QWidget",
     "Qt",

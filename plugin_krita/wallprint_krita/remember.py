@@ -31,8 +31,8 @@ def _fits(name: str, values: dict) -> bool:
     if name not in values:
         return False
     value, default = values[name], getattr(_DEFAULTS, name)
-    if isinstance(value, bool):
-        return False
+    if isinstance(value, bool) or isinstance(default, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
     if isinstance(default, float):
         return isinstance(value, (int, float))
     if default is None:  # an amount, or automatic

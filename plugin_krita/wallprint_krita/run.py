@@ -8,6 +8,7 @@ would be no step at all, so that is never done.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from krita import Krita
@@ -15,6 +16,7 @@ from krita import Krita
 from wallprint_protocol import client, forecast
 from wallprint_protocol.errors import BadInput, Cancelled
 from wallprint_protocol.passport import Passport
+from wallprint_protocol.passport_in_file import sharpening_of_file
 from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_plan import (
     LayerJob,
@@ -24,11 +26,13 @@ from wallprint_protocol.print_plan import (
     layer_job,
     make_plan,
 )
+from wallprint_protocol.print_record import PrintRecord
 from wallprint_protocol.print_size import Rect, Size
 from wallprint_protocol.request import Request
 from wallprint_protocol.row_hash import RowHash
 
 from . import passports, pixels
+from .files import KeptRows
 from .job import BlockReader, BlockWriter, Job
 from .qt import QTimer
 from .texts import N_, _
@@ -108,7 +112,7 @@ def earlier_sharpening(source: Source, settings: Settings) -> dict | None:
     if settings.source == "visible":
         nodes = [node for node in document.rootNode().childNodes() if node.visible()]
     found = passports.sharpening_of(document, nodes)
-    return found or passports.sharpening_of_file(document.fileName())
+    return found or sharpening_of_file(document.fileName())
 
 
 class Enhance:
@@ -118,11 +122,13 @@ class Enhance:
         self._settings = settings
         self._source = source = active_source(settings)
         self._plan = plan_of(source.document, settings)
+        self._resolution = (source.document.xRes(), source.document.yRes())
         self._sharpened = earlier_sharpening(source, settings)
-        self.passport = None  # there when the print is
+        self.passport = self.result = None  # there when the print is
         self.undo_steps = undo_steps(source.document, self._plan, settings)
         self._job_geometry = layer_job(self._plan, source.rect)
         self._request = build_request(source, self._job_geometry, self._plan, settings)
+        self.kept = KeptRows(self._request)
         self._on_progress, self._on_end = on_progress, on_end
         shown = _("Visible") if settings.source == "visible" else source.node.name()
         name = shown if settings.result == "replace" else _("{name} for print").format(name=shown)
@@ -137,6 +143,7 @@ class Enhance:
         source, request = self._source, self._request
         size = request.source
         reader = BlockReader(job.main, source.read, size, request.layout.bytes_per_pixel)
+        reader = self.kept.reading(reader)
         read_mask, mask_rows = None, RowHash(size.width)
         if request.selection is not None:
             fetch = pixels.selection_reader(source.selection, source.rect)
@@ -151,6 +158,7 @@ class Enhance:
                 read_selection=read_mask, connection=link, **job.options(),
             )  # fmt: skip
         writer.flush()
+        self.result = result
         self.passport = Passport(
             request,
             source_sha256=source_rows.hexdigest(),
@@ -162,6 +170,19 @@ class Enhance:
             earlier_sharpening=self._sharpened,
         )
         return result
+
+    @property
+    def record(self) -> PrintRecord:
+        """What is known of the finished print."""
+        return PrintRecord(
+            self.passport,
+            self._settings,
+            self._plan.canvas,
+            self._resolution,
+            self._new.name(),
+            self.result.ms / 1000,
+            self.result.notes,
+        )
 
     def _end(self, result, error) -> None:
         if error is not None:
@@ -180,6 +201,22 @@ class Enhance:
             except Exception as problem:
                 error = problem
         self._close(result, error)
+
+    def read_print(self, rect: Rect) -> bytes:
+        """Pixels of the print as they are in its layer now; in the main thread."""
+        x, y = self._job_geometry.offset
+        data = self._new.pixelData(x + rect.x, y + rect.y, rect.width, rect.height)
+        return bytes(data)
+
+    @property
+    def space(self) -> pixels.Space:
+        """Of source and print."""
+        return self._source.space
+
+    @property
+    def folder(self) -> str:
+        """Where the document is saved; "" when it is not."""
+        return os.path.dirname(self._target.fileName() or self._source.document.fileName())
 
     def _close(self, result, error) -> None:
         if error is not None and self._target is not self._source.document:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from wallprint_protocol.errors import WallprintError
+from wallprint_protocol.plan_lines import MEDIA, STRENGTHS
 from wallprint_protocol.print_plan import Settings
 
-from .base_dialog import DEVICES, MEDIA, STRENGTHS, BaseDialog
+from .base_dialog import DEVICES, BaseDialog
 from .qt import QFormLayout
 from .sharpen import check_sharpen
 from .texts import _

@@ -5,10 +5,10 @@ Application Language, which Krita makes Qt's default, else the system's.
 """
 
 import gettext
-import re
 from pathlib import Path
 
-from wallprint_protocol.errors import WallprintError
+from wallprint_protocol import plan_lines
+from wallprint_protocol.words import Words
 
 from .qt import QLocale
 
@@ -33,20 +33,14 @@ def language():
     return _catalogue.info().get("language", "en")
 
 
+def words():
+    """How Krita's language says the sentences that both editors share."""
+    return Words(_, QLocale().decimalPoint())
+
+
 def explain(error):
-    """The code's sentence in the user's language, then the particulars."""
-    if not isinstance(error, WallprintError):
-        return str(error)
-    sentence = _(error.sentence)
-    if error.code == "BAD_INPUT" or error.message in ("", error.sentence):
-        return error.message or sentence
-    return f"{sentence}\n{error.message}"
-
-
-def with_point(text):
-    """Numbers in a finished text with the decimal sign of Krita's language."""
-    point = QLocale().decimalPoint()
-    return re.sub(r"(?<=\d)\.(?=\d)", lambda _match: point, text)
+    """What was wrong, in the user's language."""
+    return plan_lines.explain(words(), error).removeprefix("params: ")
 
 
 def N_(text):

@@ -29,8 +29,10 @@ def choice(options, value) -> QComboBox:
 
 
 def choose(box, value) -> None:
-    """Show this value; the first where it is none of the box's."""
-    box.setCurrentIndex(max(0, box.findData(value)))
+    """Show this value; where it is none of the box's, it goes on showing what it does."""
+    index = box.findData(value)
+    if index >= 0:
+        box.setCurrentIndex(index)
 
 
 class Number(QDoubleSpinBox):

@@ -10,9 +10,9 @@ from dataclasses import replace
 sys.path.insert(0, os.environ["WALLPRINT_TEST_HERE"])
 
 from krita import Selection
-from krita_dialog_parts import check_page, mnemonics, opened, photo
+from krita_dialog_parts import all_texts, check_page, mnemonics, opened, photo, tabs
 from krita_drive import drive
-from krita_support import SHOTS, krita, run_cases, state
+from krita_support import BASE, SHOTS, krita, run_cases, state
 
 from wallprint_protocol.print_plan import Settings
 
@@ -30,9 +30,17 @@ CHANGED = Settings(
     height=20.0,
     unit="in",
     ppi=240.0,
+    orientation="portrait",
     fit="pad",
+    anchor="top-left",
     edges="wrap",
     edge_mm=25.5,
+    wrap_fill="colour",
+    wrap_colour="#a0b1c2",
+    panel_rows=2,
+    panel_columns=4,
+    overlap_mm=15.0,
+    crop_marks=True,
     distance_cm=150.0,
     style="enhanced",
     repair=35,
@@ -52,20 +60,24 @@ def case_enhance_opens_and_its_lines_are_live():
     document = yield from photo()
     dialog = yield from opened()
     assert dialog.ok_button.isEnabled(), dialog.refusal_line.text()
-    assert "7874 × 5906 px, 46.5 MP" in dialog._pixels.text(), "100 cm at 200 ppi"
+    said = dialog._summary.text
+    assert "7874 × 5906 px, 46.5 MP" in said("pixels"), "100 cm at 200 ppi"
     check_page(dialog)
-    assert len(mnemonics(dialog)) >= 16, mnemonics(dialog)
+    assert len(mnemonics(dialog)) >= 13, mnemonics(dialog)
+    yield from tabs(dialog)
     dialog._width.setValue(20.0)
-    assert "1575 × 1181 px" in dialog._pixels.text(), dialog._pixels.text()
+    assert "1575 × 1181 px" in said("pixels"), said("pixels")
     assert dialog._height.value() == 15.0, "the height follows"
     assert not dialog._fit.isEnabled(), "there is nothing to fit"
-    assert "44 cm" in dialog._advice.text()
+    assert "200 ppi hold to 44 cm (73 cm)" in said("advice"), said("advice")
+    assert "TIFF up to 7 MB" in said("files"), said("files")
+    assert "PDF up to 7 MB" in said("files"), said("files")
     assert dialog._halo.text() == "Halo 0.25 mm (1/100 in), 2.0 px", dialog._halo.text()
     assert re.search(
         r"^Forecast: about .*; 7 MB in the document, 8 MB on the disk and 1.1 GB of memory",
-        dialog._cost.text(),
-    ), dialog._cost.text()
-    assert dialog._undo.text() == "Krita's steps of undo: 2"
+        said("cost"),
+    ), said("cost")
+    assert said("undo") == "Krita's steps of undo: 2"
     for medium in ("screen", "none"):
         dialog._medium.setCurrentIndex(dialog._medium.findData(medium))
         assert dialog._halo.text() == "Not sharpened for paper."
@@ -79,34 +91,139 @@ def case_enhance_opens_and_its_lines_are_live():
     assert (document.width(), document.modified()) == (320, False)
 
 
+def case_true_detail():
+    """Measured once by the server; the size of the print only changes what it amounts to."""
+    yield from photo()
+    dialog = yield from opened()
+    said = dialog._summary.text
+    yield lambda: "True detail" in said("detail")
+    assert re.search(r"for \d+ ppi at 100 x 75 cm; honest up to", said("detail")), said("detail")
+    job = dialog._measure._job
+    dialog._width.setValue(20.0)
+    assert " at 20 x 15 cm; honest up to " in said("detail"), said("detail")
+    assert dialog._measure._job is job, "measured again for another size"
+    dialog.reject()
+    dialog = yield from opened()
+    assert "True detail" in dialog._summary.text("detail"), "measured again for another dialog"
+    dialog.reject()
+
+
+def pick(box, value):
+    index = box.findData(value)
+    assert index >= 0, f"{value} is not offered"
+    box.setCurrentIndex(index)
+
+
 def case_edges():
     yield from photo()
     dialog = yield from opened()
-    assert not dialog._edge_mm.isEnabled()
+    paper, said = dialog._paper, dialog._summary.text
+    assert not paper.edge_mm.isEnabled()
     dialog._width.setValue(20.0)
     for kind, width_mm, px in (("bleed", 3.0, 24), ("wrap", 40.0, 315)):
-        dialog._edges.setCurrentIndex(dialog._edges.findData(kind))
-        assert dialog._edge_mm.isEnabled()
-        assert dialog._edge_mm.value() == width_mm, "the kind's usual width"
-        assert f"{1575 + 2 * px} × {1181 + 2 * px} px" in dialog._pixels.text()
-        assert f"with edges of {px} px; trimmed 20.0 × 15.0 cm" in dialog._pixels.text()
-        assert dialog._undo.text() == "Krita's steps of undo: 3"
-    yield 0.2
-    check_page(dialog)
-    dialog._edge_mm.setValue(200.0)
+        pick(paper.edges, kind)
+        assert paper.edge_mm.isEnabled()
+        assert paper.fill.isEnabled() == (kind == "wrap")
+        assert paper.edge_mm.value() == width_mm, "the kind's usual width"
+        assert f"{1575 + 2 * px} × {1181 + 2 * px} px" in said("pixels")
+        assert f"with edges of {px} px; trimmed 20.0 × 15.0 cm" in said("pixels")
+        assert said("undo") == "Krita's steps of undo: 3"
+    assert not paper.colour.isEnabled()
+    pick(paper.fill, "colour")
+    assert paper.colour.isEnabled()
+    paper.colour.setValue("#12")
+    dialog.update_lines()
+    assert "#RRGGBB" in dialog.refusal_line.text(), dialog.refusal_line.text()
+    paper.colour.setValue("#336699")
+    dialog.update_lines()
+    assert dialog.ok_button.isEnabled(), dialog.refusal_line.text()
+    yield from tabs(dialog)
+    paper.edge_mm.setValue(200.0)
     assert "wider than the print" in dialog.refusal_line.text()
     dialog.reject()
+
+
+def case_panels():
+    yield from photo()
+    dialog = yield from opened()
+    paper, said = dialog._paper, dialog._summary.text
+    assert said("panels") == ""
+    for widget in (paper.rows, paper.sheet_mm, paper.overlap_mm):
+        assert not widget.isEnabled()
+    pick(paper.cut, "panels")
+    assert said("panels") == "3 panels (1 × 3) of up to 34.7 × 75.0 cm, overlap 19.9 mm"
+    paper.rows.setValue(2)
+    assert said("panels").startswith("6 panels (2 × 3)")
+    pick(paper.cut, "sheet")
+    assert said("panels").startswith("2 panels (1 × 2)"), said("panels")
+    assert dialog.settings().sheet_width_mm == 610.0
+    paper.marks.setChecked(True)
+    assert "marks on" in said("panels"), said("panels")
+    yield from tabs(dialog)
+    dialog._tabs.setCurrentIndex(1)
+    yield 0.2
+    dialog.grab().save(str(SHOTS / "krita-dialog-paper.png"))
+    paper.overlap_mm.setValue(700.0)
+    assert "overlap of 700 mm" in dialog.refusal_line.text(), dialog.refusal_line.text()
+    dialog.reject()
+
+
+def case_orientation_and_anchor():
+    yield from photo()
+    dialog = yield from opened()
+    paper, said = dialog._paper, dialog._summary.text
+    for widget in (paper.orientation, paper.anchor):
+        assert not widget.isEnabled(), "there is nothing to fit"
+    pick(dialog._preset, "A3")
+    assert paper.orientation.isEnabled()
+    assert not paper.anchor.isEnabled(), "the ratio is kept"
+    pick(dialog._fit, "crop")
+    assert "3307 × 2339 px" in said("pixels")
+    assert said("fit") == "Keeps 320 × 226 px, 94 % of the picture.", said("fit")
+    pick(paper.orientation, "portrait")
+    assert "2339 × 3307 px" in said("pixels")
+    assert paper.anchor.isEnabled()
+    pick(paper.anchor, "left")
+    plan = dialog._preview._plan
+    assert plan.placement.window.x == 0.0, "the anchor did not arrive"
+    pick(dialog._preset, "custom")
+    assert dialog.settings().orientation == ("auto" if dialog._chain.isChecked() else "portrait")
+    dialog.reject()
+
+
+def case_presets_of_ones_own():
+    """From the file in the configuration folder; a file that cannot be read is told of."""
+    folder = BASE / "presets"
+    folder.mkdir(exist_ok=True)
+    os.environ["WALLPRINT_CONFIG_DIR"] = str(folder)
+    try:
+        (folder / "presets.json").write_text('{"Living room": "60x90cm"}')
+        yield from photo()
+        dialog = yield from opened()
+        pick(dialog._preset, "own:Living room")
+        pick(dialog._fit, "crop")
+        assert dialog.settings().preset == "Living room"
+        assert "7087 × 4724 px" in dialog._summary.text("pixels"), "turned with the picture"
+        (folder / "presets.json").write_text('["Living room"]')
+        dialog.reject()
+        dialog = yield from opened()
+        texts = " ".join(all_texts(dialog))
+        assert "presets.json must hold" in texts, "nobody says why the own sizes are not there"
+        dialog.reject()
+    finally:
+        del os.environ["WALLPRINT_CONFIG_DIR"]
 
 
 def case_preset_shows_its_size():
     yield from photo()
     dialog = yield from opened()
+    said = dialog._summary.text
     dialog._preset.setCurrentIndex(dialog._preset.findData("A2"))
-    assert "3118 × 2339 px" not in dialog._pixels.text()
+    assert "3118 × 2339 px" not in said("pixels")
     assert not dialog._width.isEnabled()
     assert dialog._fit.isEnabled()
     dialog._fit.setCurrentIndex(dialog._fit.findData("crop"))
-    assert "4677 × 3307 px" in dialog._pixels.text(), dialog._pixels.text()
+    assert "4677 × 3307 px" in said("pixels"), said("pixels")
     assert (dialog._width.value(), dialog._height.value()) == (59.4, 42.0)
     dialog._preset.setCurrentIndex(0)
     assert dialog._width.value() == 59.4, "one's own size begins with the preset's"
@@ -149,11 +266,8 @@ def case_test_connection():
     yield from photo()
     dialog = yield from opened()
     advanced = dialog._advanced
-    assert not advanced._part.isVisible(), "folded at first"
-    folded = dialog.height()
-    advanced._button.click()
-    yield 0.3
-    assert advanced._part.isVisible()
+    dialog._tabs.setCurrentWidget(advanced)
+    yield lambda: not dialog._measure.running
     check_page(dialog)
     button, line = advanced._test.button, advanced._test.line
     drive.driver.longest_gap_s = 0.0
@@ -179,9 +293,6 @@ def case_test_connection():
         assert cure in line.text(), line.text()
         advanced.set_values(Settings())
     assert dialog.ok_button.isEnabled()
-    advanced._button.click()
-    yield 0.3
-    assert dialog.height() <= folded, f"{dialog.height()} px, {folded} before: room is left over"
     dialog.reject()
 
 
@@ -193,7 +304,6 @@ def case_values_are_remembered():
         dialog = yield from opened()
         dialog.set_settings(CHANGED)
         assert dialog.settings() == CHANGED, dialog.settings()
-        assert dialog._advanced._part.isVisible(), "what is not the default does not hide"
         dialog.accept()
     finally:
         del state.extension.enhance

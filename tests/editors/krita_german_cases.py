@@ -9,7 +9,7 @@ import sys
 
 sys.path.insert(0, os.environ["WALLPRINT_TEST_HERE"])
 
-from krita_dialog_parts import all_texts, check_page, opened, photo
+from krita_dialog_parts import all_texts, check_page, opened, photo, tabs
 from krita_support import SHOTS, close_messages, krita, run_cases, run_job, state
 
 from wallprint_protocol.print_plan import Settings
@@ -31,14 +31,12 @@ def case_enhance_in_german():
     assert action.text().replace("&", "") == "Für Wandbild verbessern …", action.text()
     dialog = yield from opened()
     assert dialog.windowTitle() == "Für Wandbild verbessern"
-    dialog._advanced._button.click()
-    yield 0.3
-    check_page(dialog)
+    yield from tabs(dialog)
     texts = all_texts(dialog)
     assert not untranslated(texts), untranslated(texts)
     assert dialog.settings().ppi == 222.0, "remembered from another start of Krita"
     assert dialog.settings().medium == "glossy"
-    assert re.search(r"\d+,\d MP", dialog._pixels.text()), dialog._pixels.text()
+    assert re.search(r"\d+,\d MP", dialog._summary.text("pixels"))
     dialog.grab().save(str(SHOTS / "krita-dialog-de.png"))
     dialog.show_help()
     assert dialog._help.windowTitle() == "Wandbild"

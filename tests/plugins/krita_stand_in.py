@@ -60,6 +60,9 @@ class Node:
     def setPixelData(self, data, x, y, width, height):
         self.written.append((len(data), x, y, width, height))
 
+    def visible(self):
+        return True
+
     def thumbnail(self, width, height):
         image = QtGui.QImage(width, height, QtGui.QImage.Format.Format_RGB32)
         image.fill(QtCore.Qt.GlobalColor.gray)
@@ -89,7 +92,22 @@ class Document:
     """One layer."""
 
     def __init__(self):
-        self.node, self.chosen = Node(), None
+        self.node, self.chosen, self.annotations = Node(), None, {}
+
+    def name(self):
+        return "A document"
+
+    def fileName(self):
+        return ""
+
+    def annotation(self, name):
+        return self.annotations.get(name, QtCore.QByteArray())
+
+    def setAnnotation(self, name, _description, value):
+        self.annotations[name] = value
+
+    def pixelData(self, x, y, width, height):
+        return self.node.pixelData(x, y, width, height)
 
     def width(self):
         return 640
@@ -192,7 +210,8 @@ def fake_server(client):
         size, layout = request.out, request.layout
         rect = import_module("wallprint_protocol.print_size").Rect(0, 0, size.width, size.height)
         write(rect, memoryview(bytes(size.pixels * layout.bytes_per_pixel)))
-        return client.Result((), {"device": "a CPU"}, 5)
+        detail = {"reach_cycles_per_px": 0.3, "edges": 4, "enlarged_before": 1.0}
+        return client.Result((), {"device": "a CPU", "detail": detail}, 5)
 
     client.connect, client.enhance = connect, enhance
 
@@ -201,7 +220,7 @@ def main():
     app = QtWidgets.QApplication(["stand-in"])
     Krita.one = Krita()
     module = types.ModuleType("krita")
-    module.Krita, module.Extension = Krita, QtCore.QObject
+    module.Krita, module.Extension, module.InfoObject = Krita, QtCore.QObject, object
     sys.modules["krita"] = module
     package = import_module("wallprint_krita")
     assert import_module("wallprint_krita.qt").QLabel.__module__.startswith(BINDING)
@@ -215,6 +234,7 @@ def main():
                      else Krita.one.neighbour.associatedWidgets()) > 0)  # fmt: skip
     use_enhance(extension, Settings)
     use_sharpen(extension, Settings)
+    use_proof(extension, Settings)
     use_progress(extension, client)
     import_module("wallprint_krita.extension")._tell("A sentence.")
     assert package.__name__ == "wallprint_krita"
@@ -232,11 +252,16 @@ def use_enhance(extension, Settings):
     wanted = Settings(
         width=12.0, height=8.0, unit="in", ppi=240.0, fit="crop", edges="bleed", edge_mm=4.5,
         distance_cm=50.0, repair=30, deblur=0, medium="screen", result="new-image", tile_px=128,
-        printer="360", model="span-x4", device="cpu", strength="low",
+        printer="360", model="span-x4", device="cpu", strength="low", anchor="top",
+        orientation="landscape", panel_rows=2, panel_columns=2, overlap_mm=8.0, crop_marks=True,
     )  # fmt: skip
     dialog.set_settings(wanted)
     assert dialog.settings() == wanted, dialog.settings()
+    turn(lambda: not dialog._measure.running)
+    assert "honest up to" in dialog._summary.text("detail"), dialog._summary.text("detail")
     use_preview(dialog._preview)
+    use_colour(dialog._paper.colour)
+    dialog._tabs.setCurrentWidget(dialog._advanced)
     test = dialog._advanced._test
     assert test.button.isVisible()
     QtTest.QTest.mouseClick(test.button, LEFT)
@@ -244,6 +269,7 @@ def use_enhance(extension, Settings):
     assert test.line.text() == "wallprint 9.9 answers and computes on a CPU.", test.line.text()
     dialog._unit.setCurrentIndex(0)
     assert abs(dialog._width.value() - 30.48) < 0.01
+    dialog._tabs.setCurrentIndex(0)
     slider = dialog._repair._slider
     slider.setValue(70)
     assert dialog.settings().repair == 70
@@ -262,6 +288,14 @@ def use_enhance(extension, Settings):
     )
     assert extension.dialog.settings().ppi == 200.0
     extension.dialog.reject()
+
+
+def use_colour(colour):
+    """Picked in the colour dialog."""
+    colour._pick()
+    colour._dialog.colorSelected.emit(QtGui.QColor("#123456"))
+    colour._dialog.close()
+    assert colour.value() == "#123456", colour.value()
 
 
 def use_preview(preview):
@@ -297,11 +331,36 @@ def use_sharpen(extension, Settings):
     Krita.one.document.chosen = None
 
 
+def use_proof(extension, Settings):
+    """From the other dialog, with its values."""
+    started = []
+    extension.proof = lambda *a: started.append(a)
+    extension.ask_enhance()
+    extension.dialog.set_defaults()
+    extension.dialog._ppi.setValue(300)
+    QtTest.QTest.mouseClick(extension.dialog.proof_button, LEFT)
+    dialog = extension.dialog
+    assert dialog.windowTitle() == "Make a Proof Sheet"
+    assert dialog.ok_button.isEnabled(), dialog.refusal_line.text()
+    assert "300 ppi" in dialog._how.text(), dialog._how.text()
+    dialog._paper.setCurrentIndex(1)
+    dialog._strengths.setChecked(True)
+    dialog._file.setText("/tmp/sheet.pdf")
+    QtTest.QTest.mouseClick(dialog.ok_button, LEFT)
+    ((settings, files, paper, strengths),) = started
+    assert (settings.ppi, paper, strengths) == (300.0, "letter", True)
+    assert [str(path) for path in files] == ["/tmp/sheet.pdf", "/tmp/sheet.tif"]
+    extension.ask_proof()
+    assert extension.dialog.settings().ppi == 300.0, "the print's values were not kept"
+    assert extension.dialog.extra()["paper"] == "letter"
+    extension.dialog.reject()
+
+
 def use_progress(extension, client):
     """The progress window with a job that waits for its Cancel."""
     cancelled = []
     job = SimpleNamespace(cancel=lambda: cancelled.append(True))
-    extension._start(lambda: SimpleNamespace(job=job, undo_steps=2))
+    extension._start(lambda: SimpleNamespace(job=job, undo_steps=2), "A title")
     extension._progress("Starting the wallprint server ...")
     extension._progress(client.Progress("run", 3, 10, eta_s=12.0))
     window = extension.window
@@ -311,6 +370,19 @@ def use_progress(extension, client):
     assert cancelled == [True]
     extension._end(None, None)
     assert extension.last_message.endswith("undo 2 times.")
+    assert extension.message.isVisible()
+    pressed = []
+    made = SimpleNamespace(passport=object(), kept=SimpleNamespace(whole=True), job=job)
+    extension.report = pressed.append
+    extension._start(lambda: SimpleNamespace(made=made, job=job), "A title")
+    assert extension.message is None, "what was said of the last job stands there still"
+    extension._end(["/tmp/a_r1c1.tif", "/tmp/a_r1c2.tif"], None)
+    assert extension.last_message == "2 files are there, /tmp/a_r1c1.tif to /tmp/a_r1c2.tif."
+    texts = [button.text().replace("&", "") for button in extension.message.buttons]
+    assert texts == ["Open", "Show Report", "Save Files for the Printer…"], texts
+    QtTest.QTest.mouseClick(extension.message.buttons[1], LEFT)
+    assert pressed == [made]
+    assert extension.message is None
 
 
 if __name__ == "__main__":
