@@ -30,6 +30,7 @@ IO_SIDE = (
     "service",
     "config",
     "raster",
+    "host_memory",
 )
 
 # (folder or file, what it must not import, files that may all the same)

@@ -17,12 +17,14 @@ from wallprint_protocol import endpoint, messages, wire
 from wallprint_protocol.endpoint import ConnectionInfo
 from wallprint_protocol.errors import ProtocolError, WallprintError
 from wallprint_protocol.messages import Buffer
+from wallprint_protocol.request import Request
 
+from . import host_memory
 from .config import ServerConfig
 from .jobs import Job, JobTable, open_job
 from .ledger import MAX_CRASHES, CrashLedger
 from .link import WorkerLink
-from .pairing import LOCAL, Pairings
+from .pairing import LOCAL, Pairings, Place
 from .peers import PROBE_EVERY_S, Peer, Peers
 from .spool import SpoolRoom
 from .transport import Transport
@@ -95,7 +97,6 @@ class Hub:
     def turn(self) -> None:
         """Wait for something to happen, then do all that can be done without waiting."""
         ready = self._transport.wait(self._patience_s(), self._work.descriptors)
-        self._notice_absence()
         if ready:
             for job, record in self._work.hear():
                 self._hear(job, record)
@@ -106,6 +107,7 @@ class Hub:
             self._take(*received)
         self._send_tiles()
         self._start_next()
+        self._notice_absence()  # last: the computer may have slept anywhere in this turn
         self._look_around()
 
     def prestart(self) -> None:
@@ -252,7 +254,14 @@ class Hub:
         wanted = LOCAL if peer.from_lan else message.host or self._config.host
         place = self._pairings.place(wanted)
         try:
-            job = open_job(message, peer.identity, self._room, limits, self._config.window_bytes)
+            job = open_job(
+                message,
+                peer.identity,
+                self._room,
+                limits,
+                self._config.window_bytes,
+                lambda request: self._check_memory(request, place),
+            )
         except ProtocolError as error:  # a refused request, not a malformed message
             raise WallprintError(error.message, code=error.code, detail=error.detail) from None
         job.place = place
@@ -260,6 +269,14 @@ class Hub:
         log.info("job %s: %s, attempt %d", job.j.hex(), job, message.attempt)
         self._peers.send(peer, job.opened(message.id))
         self._peers.send(peer, messages.Credit(job.j, "up", job.up.granted))
+
+    def _check_memory(self, request: Request, place: Place) -> None:
+        """Refuse what does not fit; the worker, which knows its device, looks once more."""
+        if place.host is not None:
+            return
+        device = request.options.device
+        on_cpu = (self._work.device_kind if device == "auto" else device) == "cpu"
+        host_memory.check(request, on_cpu=on_cpu, files_in_memory=self._room.in_memory)
 
     def _on_resume(self, peer: Peer, message: messages.JobResume) -> None:
         job = self._jobs.find(message.j, message.key)

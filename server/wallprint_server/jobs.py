@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -360,12 +360,19 @@ class JobTable:
         return changed
 
 
-def open_job(message: JobOpen, peer: bytes, room: SpoolRoom, limits: Limits, window: int) -> Job:
+def open_job(
+    message: JobOpen,
+    peer: bytes,
+    room: SpoolRoom,
+    limits: Limits,
+    window: int,
+    check_memory: Callable[[Request], None] = lambda request: None,
+) -> Job:
     """Check a `job.open` and reserve its files.
 
     Raises:
         ProtocolError: E_LIMIT or E_BAD_FIELD; nothing was allocated.
-        OutOfResources: E_DISK_FULL.
+        OutOfResources: E_DISK_FULL, or E_OOM_HOST from `check_memory`.
     """
     request = check_open(message, limits)
     bytes_per_pixel = request.layout.bytes_per_pixel
@@ -376,6 +383,7 @@ def open_job(message: JobOpen, peer: bytes, room: SpoolRoom, limits: Limits, win
     grid = Grid(request.out, strip_cell(request.out, bytes_per_pixel))
     for count in [len(g) for g in grids] + [len(grid)]:
         _limit("tiles", count, limits.tiles)
+    check_memory(request)
     spools: list[Spool] = []
     try:
         for _, width in geometry:

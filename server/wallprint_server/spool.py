@@ -18,6 +18,7 @@ from wallprint_protocol.errors import OutOfResources
 from wallprint_protocol.messages import Buffer
 from wallprint_protocol.print_size import Rect, Size
 
+from .host_memory import lies_in_memory
 from .raster import Raster
 
 _ZEROS_BYTES = 1 << 20
@@ -74,10 +75,15 @@ class SpoolRoom:
 
     Args:
         directory: mode 0700.
+
+    Attributes:
+        in_memory: whether files there take the computer's memory.
+        used_bytes: of all files.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self.in_memory = lies_in_memory(directory)
         self.used_bytes = 0
 
     def make(self, size: Size, bytes_per_pixel: int) -> Spool:

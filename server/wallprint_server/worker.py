@@ -30,6 +30,7 @@ from wallprint_protocol.print_size import Size
 from wallprint_protocol.request import Options, Request
 from wallprint_protocol.wire import RecordReader, frame_record, pack
 
+from . import host_memory
 from .privacy import PrivateFormatter, forbid_core_dumps
 from .raster import Raster
 
@@ -154,6 +155,7 @@ class Worker:
         enhance = _load(self._pipeline)
         engine = self._engine_for(request.options.device)
         self._tell_ready(engine)
+        host_memory.check(request, on_cpu=_kind(engine) == "cpu")
         done = enhance(
             request,
             source,
@@ -196,8 +198,8 @@ class Worker:
         return self._engines[device]
 
     def _tell_ready(self, engine: Any) -> None:
-        kind = str(engine.device).partition(":")[0]
-        self._tell({"t": "ready", "device": str(engine.describe())[:500], "kind": kind})
+        device = str(engine.describe())[:500]
+        self._tell({"t": "ready", "device": device, "kind": _kind(engine)})
 
     def _tell(self, record: dict[str, Any]) -> None:
         data = frame_record(record)
@@ -237,6 +239,11 @@ class _Reporter:
                 "rows": rows_done,
             }
         )
+
+
+def _kind(engine: Any) -> str:
+    """Of its device: "cpu", "cuda" or "mps"."""
+    return str(engine.device).partition(":")[0]
 
 
 def describe(error: BaseException) -> tuple[str, str, dict[str, Any]]:

@@ -23,6 +23,7 @@ class Workroom:
     Attributes:
         job: what the worker works on, abandoned or not.
         device: the worker's description of its device.
+        device_kind: "cpu", "cuda" or "mps"; "" before the first worker was ready.
         warming: whether the worker was started before anyone asked and is not ready yet.
     """
 
@@ -30,7 +31,7 @@ class Workroom:
         self._config = config
         self._worker = worker
         self._abandoned_s: float | None = None
-        self._device_kind = ""
+        self.device_kind = ""
         self._used_s = self._heard_s = time.monotonic()
         # What the worker knows its job by: a client's number may come again after a cancel, and an
         # order or a word about the one run must not touch the other.
@@ -80,7 +81,7 @@ class Workroom:
         for record in records:
             if record["t"] == "ready":
                 self.warming = False
-                self.device, self._device_kind = record["device"], record["kind"]
+                self.device, self.device_kind = record["device"], record["kind"]
                 if "problem" in record:
                     log.warning("the worker cannot warm up: %s", record["problem"])
             elif self.job is not None and record.get("run") == self._run:
@@ -121,7 +122,7 @@ class Workroom:
 
     def _crash(self, text: str) -> list[tuple[Job, dict[str, Any]]]:
         """The worker is gone, and its job with it, if it had one."""
-        code = "E_BACKEND" if self._device_kind in ("", "cpu") else "E_GPU_LOST"
+        code = "E_BACKEND" if self.device_kind in ("", "cpu") else "E_GPU_LOST"
         end = {"t": "error", "code": code, "msg": text, "crashed": True}
         return self._news(end) if self.job is not None else []
 

@@ -118,6 +118,15 @@ def test_refused_before_anything_is_allocated(no_allocation, room, change, code,
     assert len(str(caught.value)) > 20
 
 
+def test_job_that_does_not_fit_into_the_memory_gets_no_file(no_allocation, room):
+    def refuse(request):
+        raise OutOfResources(f"{request.out.width} px planted")
+
+    with pytest.raises(OutOfResources, match="80 px planted"):
+        open_job(opening(), b"peer", room, Limits(), flow.WINDOW_BYTES, refuse)
+    assert room.used_bytes == 0
+
+
 def test_a_good_job_is_opened_and_closed_without_a_trace(room, tmp_path):
     before = set(os.listdir("/proc/self/fd"))
     job = opened(room)

@@ -6,8 +6,10 @@ import json
 import logging
 import os
 import resource
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ import pytest
 
 from wallprint_protocol import client, endpoint
 from wallprint_protocol.errors import CODES, ServerTrouble
+from wallprint_protocol.wire import frame_record
 from wallprint_server import service
 from wallprint_server.cli import main
 from wallprint_server.install import plugins, systemd
@@ -25,6 +28,37 @@ from wallprint_server.privacy import PrivateFormatter
 from wallprint_testing.servers import LAUNCHER, Picture, alive, wait_until
 
 TESTS = Path(__file__).parents[1]
+
+
+# -- the worker's last words -----------------------------------------------------------------------
+
+
+def test_worker_whose_server_was_killed_says_one_line():
+    """The channel of a server that is killed is reset where words of the worker's lay unread."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        worker = subprocess.Popen(
+            [
+                sys.executable, "-m", "wallprint_server.worker", "--fd", str(theirs.fileno()),
+                "--pipeline", "wallprint_testing.pipelines:by_model",
+                "--engine", "wallprint_testing.pipelines:NoEngine",
+            ],
+            pass_fds=[theirs.fileno()],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(TESTS)},
+        )  # fmt: skip
+    with worker:
+        ours.sendall(frame_record({"t": "warm", "device": "cpu"}))
+        select.select([ours], [], [], 20)  # it is ready, and nobody reads that
+        ours.close()
+        said = worker.stderr.read()
+        assert worker.wait(5) == 0
+    assert "Traceback" not in said
+    assert [line for line in said.splitlines() if "warmed up" not in line] == [
+        line for line in said.splitlines() if "the server is gone" in line
+    ]
+    assert said.count("the server is gone") == 1
 
 
 # -- systemd ---------------------------------------------------------------------------------------

@@ -125,6 +125,58 @@ def test_a_small_picture_enlarged_a_lot_fits_the_memory(source: Size, scale: flo
     assert plan.tile_bytes < 1.1 * GIB
 
 
+@pytest.mark.parametrize("tile_px", [256, 1024, 4096])
+@pytest.mark.parametrize("style", ["faithful", "enhanced"])
+def test_large_tiles_that_the_user_wants_fit_the_memory_too(tile_px: int, style: str) -> None:
+    source = Size(6000, 4000)
+    request = _request(source, Size(24_000, 16_000), style=style, tile_px=tile_px)
+    plan = make_plan(request, repair_amount=0, memory_bytes=GIB, most_bytes=3 * GIB)
+    assert plan.tile_bytes < 3.1 * GIB
+    if tile_px > 256:
+        longest = max(plan.window_px)
+        assert plan.notes == (
+            f"Tiles of {tile_px} px do not fit into the memory; they have {longest} px.",
+        )
+        assert longest < tile_px
+        assert plan.tile_bytes > 2 * GIB  # no smaller than they need be
+    small = make_plan(request, repair_amount=0, memory_bytes=GIB)
+    assert small.tile_bytes < (1.6 if style == "enhanced" else 1.1) * GIB
+
+
+@pytest.mark.parametrize("tile_px", [64, 80, 100])
+@pytest.mark.parametrize("sharpen", ["none", "matte"])
+def test_small_tiles_are_raised_until_they_are_more_than_border(tile_px: int, sharpen: str) -> None:
+    """24 megapixels in tiles of 64 px were two and a half million tiles of 8 px."""
+    request = _request(
+        Size(6000, 4000), Size(24_000, 16_000), tile_px=tile_px, sharpen=sharpen, repair=100
+    )
+    plan = make_plan(request, repair_amount=100, memory_bytes=GIB)
+    window = max(plan.window_px)
+    assert window > 2 * plan.reach_px + 60
+    assert plan.tiles < 6000 * 4000 / 60**2
+    (note,) = plan.notes
+    assert note.startswith(f"Tiles of {tile_px} px would be mostly border here (")
+    assert note.endswith(f"they have {window} px.")
+    fitting = _request(Size(6000, 4000), Size(24_000, 16_000), tile_px=300, sharpen=sharpen)
+    assert make_plan(fitting, repair_amount=100, memory_bytes=GIB).notes == ()
+
+
+def test_a_tile_that_would_be_mostly_border_takes_the_memory_there_is() -> None:
+    """Without it RRDBNet's tiles of 164 px had 17 px of their own: ninety times the work."""
+    request = _request(Size(6000, 4000), Size(24_000, 16_000), style="enhanced")
+    usual = make_plan(request, repair_amount=0, memory_bytes=GIB)
+    roomy = make_plan(request, repair_amount=0, memory_bytes=GIB, most_bytes=3 * GIB)
+    assert GIB < roomy.tile_bytes < 3 * GIB
+    work = [plan.tiles * plan.window_px[0] * plan.window_px[1] for plan in (usual, roomy)]
+    assert work[1] < work[0] / 5
+    faithful = _request(Size(6000, 4000), Size(24_000, 16_000))
+    plans = [
+        make_plan(faithful, repair_amount=0, memory_bytes=GIB, most_bytes=most * GIB)
+        for most in (0, 3)
+    ]
+    assert plans[0] == plans[1]  # whose border is small anyway
+
+
 def test_a_smaller_print_than_the_source_needs_no_network() -> None:
     request = _request(Size(4000, 3000), Size(2000, 1500))
     plan = make_plan(request, repair_amount=0, memory_bytes=GIB)

@@ -22,6 +22,7 @@ from wallprint_protocol.errors import Cancelled, OutOfResources
 from wallprint_protocol.print_size import Rect
 from wallprint_protocol.request import Request
 
+from ..host_memory import STRIP_ROWS, tile_budget
 from ..imaging.color import fill_hidden
 from ..imaging.convert import Planes, is_opaque, mask_to_plane, to_bytes, to_planes
 from ..imaging.local import gaussian_blur, local_max
@@ -57,8 +58,6 @@ from .seams import MAX_STEP, step_between, step_of_blend
 from .sharpen import sharpen
 
 Progress = Callable[[str, int, int, int], None]
-# What a tile may use on a CPU: the server stays under 2.5 GiB with everything else it holds.
-CPU_TILE_BYTES = 1 << 30
 # A GPU wants large tiles; memory decides below that.
 GPU_TILE_PX = 1024
 GPU_SHARE = 0.6
@@ -123,11 +122,13 @@ class _Job:
         amount, blocking, noise = self._repair_amount()
         deblur, blur = self._deblur_amount()
         self.opaque = self._is_opaque()
+        usual, most = _memory_budget(engine.device, request)
         self.planned = functools.partial(
             make_plan,
             request,
             repair_amount=amount,
-            memory_bytes=_memory_budget(engine.device),
+            memory_bytes=usual,
+            most_bytes=most,
             compressed=blocking is not None and blocking.compressed,
             deblur=deblur,
             tile_px=0 if engine.device.type == "cpu" else GPU_TILE_PX,
@@ -478,7 +479,8 @@ class _Job:
         if not layout.has_alpha:
             return False
         strips = (
-            Rect(0, y, size.width, min(64, size.height - y)) for y in range(0, size.height, 64)
+            Rect(0, y, size.width, min(STRIP_ROWS, size.height - y))
+            for y in range(0, size.height, STRIP_ROWS)
         )
         return all(is_opaque(self.source.read(strip), layout) for strip in strips)
 
@@ -548,8 +550,8 @@ class _Job:
             (right, r.y, out.width - right, r.height),
         ):
             x, y, width, height = pad
-            for row in range(y, y + height if width > 0 else y, 64):
-                part = Rect(x, row, width, min(64, y + height - row))
+            for row in range(y, y + height if width > 0 else y, STRIP_ROWS):
+                part = Rect(x, row, width, min(STRIP_ROWS, y + height - row))
                 white = torch.ones(1, self.request.layout.colour_channels, part.height, width)
                 alpha = torch.ones(1, 1, part.height, width)
                 self.result.write(part, to_bytes(Planes(white, alpha), self.request.layout))
@@ -690,9 +692,8 @@ class _Job:
         network = self.engine.network(spec.name)
         self.report.networks[spec.name] = network.sha256
         device = self.engine.device
-        window_px = deblur.window_for(
-            spec, _memory_budget(device), 0 if device.type == "cpu" else GPU_TILE_PX
-        )
+        usual, _ = _memory_budget(device, self.request)
+        window_px = deblur.window_for(spec, usual, 0 if device.type == "cpu" else GPU_TILE_PX)
         return deblur.Deblurring(
             self.request.source,
             self._clean,
@@ -731,11 +732,12 @@ class _Job:
             self.report.seconds[stage] += time.perf_counter() - start
 
 
-def _memory_budget(device: torch.device) -> int:
-    """Bytes that one tile may use."""
+def _memory_budget(device: torch.device, request: Request) -> tuple[int, int]:
+    """Bytes that one tile may use: usually, and at most."""
     if device.type == "cuda":
-        return int(GPU_SHARE * torch.cuda.mem_get_info(device)[0])
-    return CPU_TILE_BYTES
+        free = int(GPU_SHARE * torch.cuda.mem_get_info(device)[0])
+        return free, free
+    return tile_budget(request)
 
 
 def _resampled(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, inf, lcm, prod
+from math import ceil, lcm, prod
 
 from wallprint_protocol.errors import BadInput
 from wallprint_protocol.print_size import px_to_mm, viewing_distance_mm
@@ -57,6 +57,7 @@ class Plan:
         reach_px: source pixels around a result pixel that decide it, all stages together.
         reaches: see `grid_reaches`.
         tile_bytes: working memory of one tile, estimated.
+        notes: sentences for the user, where a wish could not be granted.
     """
 
     ladder: tuple[NetworkSpec, ...]
@@ -71,6 +72,7 @@ class Plan:
     reach_px: float
     reaches: tuple[float, ...]
     tile_bytes: int
+    notes: tuple[str, ...] = ()
 
     @property
     def scale(self) -> int:
@@ -204,6 +206,7 @@ def make_plan(
     *,
     repair_amount: int,
     memory_bytes: int,
+    most_bytes: int = 0,
     compressed: bool = False,
     deblur: tuple[NetworkSpec, int] | None = None,
     tile_px: int = 0,
@@ -216,12 +219,14 @@ def make_plan(
         request: the job, checked.
         repair_amount: 0..100, automatic already resolved.
         memory_bytes: what a tile may use.
+        most_bytes: what it may use where it would otherwise be mostly border, or where the user
+            wants large tiles; 0: no more than that.
         compressed: the picture was found to be a JPEG; the first network of the ladder is then one
             that does not magnify blocks, and does without a repair where there is little to do.
         deblur: network and amount, automatic already resolved; it has tiles of its own, which take
             the repair along, so that this plan's need no border for either.
         tile_px: preferred side of a source window, 0 for the one that the networks run best
-            with on a CPU; memory comes first, and the request's own wish before both.
+            with on a CPU; the request's own wish comes first, and memory before both.
         opaque: the layer has an alpha channel and no transparent pixel, as every layer of Krita's
             that is just a photograph: nothing hidden has to be filled.
         sharpening: fitted to the picture; by default the one for the options and usual edges.
@@ -251,8 +256,14 @@ def make_plan(
     blend_px = 0 if all(spec.exact for spec in networks) else BLEND_PX
     cell_px = lcm(*(spec.multiple for spec in before))
     cost = tile_cost(request, ladder, before, step, reach + blend_px * step)
-    side = options.tile_px or tile_px or best_window(ladder, before, cost)
-    core_px = inf if options.tile_px else cost.fitting(memory_bytes)
+    border_px = 2 * ceil(reach + (SEAM_PX + blend_px) * step + cell_px)
+    core_px = cost.fitting(memory_bytes)
+    most_px = max(core_px, cost.fitting(most_bytes))
+    if options.tile_px:
+        side, core_px = max(options.tile_px, border_px + MIN_TILE_PX), most_px
+    else:
+        side = tile_px or best_window(ladder, before, cost)
+        core_px = max(core_px, min(most_px, reach))
     x_axis = Axis(request.source.width, window.x, window.width, out.width)
     y_axis = Axis(request.source.height, window.y, window.height, out.height)
     columns, rows = (
@@ -270,6 +281,10 @@ def make_plan(
         max(b - a for a, b in (span.core for span in spans)) * axis.step
         for spans, axis in ((columns, x_axis), (rows, y_axis))
     )
+    notes: tuple[str, ...] = ()
+    if options.tile_px and len(columns) * len(rows) > 1:
+        window_px = max(b - a for a, b in (columns[0].source, rows[0].source))
+        notes = _tile_notes(options.tile_px, border_px, core_px, window_px)
     return Plan(
         ladder=ladder,
         repair=repair,
@@ -283,7 +298,19 @@ def make_plan(
         reach_px=reach,
         reaches=reaches,
         tile_bytes=ceil(cost.memory(width_px, height_px)),
+        notes=notes,
     )
+
+
+def _tile_notes(wanted_px: int, border_px: int, core_px: float, window_px: int) -> tuple[str, ...]:
+    """What became of the wish for tiles of a size."""
+    if wanted_px < border_px + MIN_TILE_PX:
+        problem = f"would be mostly border here ({border_px} px of it)"
+    elif wanted_px - border_px > core_px:
+        problem = "do not fit into the memory"
+    else:
+        return ()
+    return (f"Tiles of {wanted_px} px {problem}; they have {window_px} px.",)
 
 
 def sharpening_for(

@@ -183,6 +183,7 @@ class Report:
                 f"{self.seams.worst:.1f} levels of 255 is left; look there, or try --tile with "
                 "another size or another network."
             )
+        self.notes += self.plan.notes
         if self.halved:
             self.notes.append(f"Memory ran short: tiles were cut into {self.pieces} pieces each.")
 
