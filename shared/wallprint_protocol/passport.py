@@ -20,6 +20,7 @@ from .print_size import Size, px_to_mm
 from .request import Options, Request
 
 FORMAT = 1
+XMP_NAMESPACE = "urn:x-wallprint:passport:1:"  # of its properties, in files and editors
 SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 # Networks restored what the picture has; networks added what it has not.
 ENHANCED, INVENTED = "algorithmicallyEnhanced", "compositeWithTrainedAlgorithmicMedia"

@@ -1,6 +1,7 @@
 """Looks for a print's passport in any picture file, for editors that cannot read its XMP.
 
-`wallprint enhance` writes it as text, which every format holds as it is, near one end of the file.
+It is text, which every format holds as it is, near one end of the file: an XMP element,
+or an attribute where another program has written the packet anew.
 """
 
 from __future__ import annotations
@@ -8,13 +9,15 @@ from __future__ import annotations
 import html
 import json
 import os
+import re
 from functools import lru_cache
 from typing import Any
 
-from .passport import Passport
+from .passport import XMP_NAMESPACE, Passport
 
-_NAMESPACE = b"urn:x-wallprint:passport:1:"
-_OPENED, _CLOSED = b"<wallprint:Passport>", b"</wallprint:Passport>"
+_PASSPORT = re.compile(
+    rb"""<wallprint:Passport>(.*?)</|\bwallprint:Passport=(["'])(.*?)\2""", re.DOTALL
+)
 _LOOKED_AT_BYTES = 4 << 20  # of either end of a file: metadata stands before or after the pixels
 
 
@@ -35,10 +38,10 @@ def _read(path: str, _changed_ns: int) -> dict[str, Any] | None:
         file.seek(max(len(parts[0]), size - _LOOKED_AT_BYTES))
         parts.append(file.read())
     for part in parts:
-        begin = part.find(_OPENED, max(0, part.find(_NAMESPACE)))
-        end = part.find(_CLOSED, begin)
-        if _NAMESPACE in part and 0 <= begin < end:
-            text = html.unescape(part[begin + len(_OPENED) : end].decode("utf-8", "replace"))
+        begin = part.find(XMP_NAMESPACE.encode())
+        found = _PASSPORT.search(part, begin) if begin >= 0 else None
+        if found is not None:
+            text = html.unescape((found[1] or found[3] or b"").decode("utf-8", "replace"))
             try:
                 return Passport.from_map(json.loads(text)).output_sharpening
             except ValueError:

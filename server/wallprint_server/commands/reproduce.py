@@ -19,6 +19,7 @@ from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_size import Rect, Size
 from wallprint_protocol.row_hash import RowHash
 
+from ..imaging import xcf
 from ..imaging.files_in import Source, open_selection, open_source
 from ..imaging.xmp import passport_of
 from ..print_job import sha256_of
@@ -101,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def read_passports(path: Path) -> list[Passport]:
-    """The passports of a JSON file, of a print that carries one, or of a Krita document's layers.
+    """The passports of a JSON file, of a print, or of the layers of a Krita or GIMP document.
 
     Raises:
         BadInput: there is none that can be read.
@@ -114,6 +115,8 @@ def read_passports(path: Path) -> list[Passport]:
     try:
         if content.startswith(b"PK"):
             found = _of_krita(path)
+        elif content.startswith(xcf.MAGIC):
+            found = xcf.passports_of(path)
         elif content.lstrip()[:1] == b"{":
             if len(content) > _MAX_JSON_BYTES:
                 raise ValueError("it is larger than any passport")

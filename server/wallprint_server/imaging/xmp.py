@@ -20,11 +20,11 @@ from xml.sax.saxutils import escape
 from wallprint_protocol.passport import (
     SOURCE_TYPES,
     SYNTHETIC,
+    XMP_NAMESPACE,
     Passport,
     describe_stage,
 )
 
-NAMESPACE = "urn:x-wallprint:passport:1:"
 IPTC_NAMESPACE = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _SOURCE_TYPE = "DigitalSourceType"
@@ -53,7 +53,7 @@ def with_passport(xmp: bytes, passport: Passport) -> bytes:
     """
     packet = _text(xmp) if xmp else _EMPTY
     kept = _stronger_source_type(packet, passport.source_type)
-    packet = _without(packet, NAMESPACE)
+    packet = _without(packet, XMP_NAMESPACE)
     prefix = next(iter(_prefixes(packet, _RDF)), "")
     if not prefix:
         raise XmpError("it has no RDF")
@@ -71,7 +71,7 @@ def passport_of(xmp: bytes) -> Passport | None:
     Raises:
         ValueError: there is one, and it is damaged.
     """
-    text = _property(xmp, NAMESPACE, "Passport")
+    text = _property(xmp, XMP_NAMESPACE, "Passport")
     return Passport.from_map(json.loads(text)) if text else None
 
 
@@ -140,7 +140,9 @@ def _text(xmp: bytes) -> str:
 
 
 def _prefixes(packet: str, namespace: str) -> set[str]:
-    return set(re.findall(rf"xmlns:([\w.-]+)\s*=\s*[\"']{re.escape(namespace)}[\"']", packet))
+    # Exiv2, which GIMP and others write XMP with, ends a namespace with a slash that had none.
+    url = re.escape(namespace)
+    return set(re.findall(rf"xmlns:([\w.-]+)\s*=\s*[\"']{url}/?[\"']", packet))
 
 
 def _patterns(prefix: str, name: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
@@ -165,7 +167,7 @@ def _without(packet: str, namespace: str, name: str = r"[\w.-]+") -> str:
         )
     # What this module added has nothing left in it.
     return re.sub(
-        rf"\s*<(\w+):Description\b[^<>]*xmlns:\w+=\"{re.escape(NAMESPACE)}\"[^<>]*>"
+        rf"\s*<(\w+):Description\b[^<>]*xmlns:\w+=\"{re.escape(XMP_NAMESPACE)}/?\"[^<>]*>"
         r"\s*</\1:Description>",
         "",
         packet,
@@ -208,7 +210,7 @@ def _add(packet: str, properties: str, rdf: str) -> str:
     end = len(packet[:end].rstrip())
     description = (
         f'\n<{rdf}:Description {rdf}:about="{about[1] if about else ""}" '
-        f'xmlns:wallprint="{NAMESPACE}" xmlns:Iptc4xmpExt="{IPTC_NAMESPACE}">\n'
+        f'xmlns:wallprint="{XMP_NAMESPACE}" xmlns:Iptc4xmpExt="{IPTC_NAMESPACE}">\n'
         f"{properties}</{rdf}:Description>"
     )
     return packet[:end] + description + packet[end:]
