@@ -166,6 +166,8 @@ def _as_seen_from_here(error: WallprintError, name: str) -> WallprintError:
         text = f"{name} does not answer or has broken off; start wallprint there and try again."
     elif isinstance(error, LinkError):
         text = f"{name} does not keep to the protocol; update wallprint on both computers."
+    elif error.code in ("E_GPU_LOST", "E_BACKEND"):  # the client has repeated the job once already
+        return ServerTrouble(error.message, code="E_POISON")
     else:
         return error
     return ServerTrouble(text, code="E_HOST_AWAY")

@@ -198,7 +198,12 @@ class Transport:
         """Wait for anything; gatekeeping is done here. Which of `descriptors` are readable.
 
         The ROUTER's own messages are fetched with `receive`, whether or not this says so.
+
+        Raises:
+            ServerTrouble: there is no gatekeeper any more; the server must end.
         """
+        if self._zap.closed:
+            raise ServerTrouble("the gatekeeper has failed; the server ends")
         for descriptor in descriptors:
             self._poller.register(descriptor, zmq.POLLIN)
         try:

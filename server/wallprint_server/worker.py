@@ -57,6 +57,7 @@ class Worker:
         self._engines: dict[str, Any] = {}
         self._orders: queue.SimpleQueue[tuple[dict[str, Any], list[int]]] = queue.SimpleQueue()
         self._cancelled: set[int] = set()
+        self._relaying = False  # what goes wrong meanwhile is the host's
         self._send_lock = threading.Lock()
 
     def run(self) -> int:
@@ -119,14 +120,14 @@ class Worker:
         except Exception as error:
             code, message, detail = describe(error)
             outcome = {"t": "error", "run": run, "code": code, "msg": message[:1000]}
-            if code in _LEAVE_AFTER:
+            if code in _LEAVE_AFTER and not self._relaying:
                 outcome["trace"] = "".join(traceback.format_exception(error))[-4000:]
             with contextlib.suppress(ProtocolError):
                 pack({"detail": detail})
                 outcome["detail"] = detail
         self._cancelled.clear()  # also what came too late for an earlier run
         outcome["ms"] = int((time.monotonic() - began_s) * 1000)
-        outcome["leaving"] = outcome.get("code") in _LEAVE_AFTER
+        outcome["leaving"] = outcome.get("code") in _LEAVE_AFTER and not self._relaying
         self._tell(outcome)
         return bool(outcome["leaving"])
 
@@ -143,14 +144,15 @@ class Worker:
         report = _Reporter(run, self._tell)
         report("load", 0, 0, 0)
         away = ""
-        if order["host"] is not None:
+        self._relaying = order["host"] is not None
+        if self._relaying:
             try:
                 return self._relay(order["host"], request, source, selection, result, report, run)
             except WallprintError as error:
                 # What the host computed stays the host's: two devices agree but for the last bits.
                 if error.code != "E_HOST_AWAY" or not order["or_local"] or report.rows_done:
                     raise
-                log.warning("%s", error.code)
+                self._relaying = False
                 away = "The other computer could not be used, so this one made the print."
         enhance = _load(self._pipeline)
         engine = self._engine_for(request.options.device)

@@ -1,4 +1,4 @@
-"""A man in the middle of the Unix socket: passes bytes on, drops, damages, holds back, records.
+"""A man in the middle of a socket: passes bytes on, drops, damages, holds back, records.
 
 One thread for each direction of each connection. Knows bytes, nothing of ZMTP or of messages.
 """
@@ -56,17 +56,21 @@ def flip_at(places: dict[str, list[tuple[int, int]]]) -> Treatment:
 
 
 class Proxy:
-    """Listens at one Unix socket, forwards to another.
+    """Listens at one socket, forwards to another.
 
     Args:
-        path: to listen at.
-        target: path of the server's socket.
+        path: of the Unix socket to listen at; None listens at a `port` of 127.0.0.1.
+        target: path of the server's Unix socket, or IP:PORT.
         treat: what is done to the bytes.
         most_bytes: of a chunk.
     """
 
     def __init__(
-        self, path: Path, target: str, treat: Treatment = pass_on, most_bytes: int = _CHUNK
+        self,
+        path: Path | None,
+        target: str,
+        treat: Treatment = pass_on,
+        most_bytes: int = _CHUNK,
     ) -> None:
         self.path = path
         self.carried = {UP: 0, DOWN: 0}
@@ -79,8 +83,9 @@ class Proxy:
         self._most = most_bytes
         self._links: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
+        self._listener = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
+        self._listener.bind(str(path) if path else ("127.0.0.1", 0))
+        self.port = None if path else self._listener.getsockname()[1]
         self._listener.listen()
         self._start(self._accept)
 
@@ -101,7 +106,8 @@ class Proxy:
             thread.join()
         for link in self._links:
             link.close()
-        self.path.unlink(missing_ok=True)
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
 
     def __enter__(self) -> Proxy:
         return self
@@ -120,10 +126,11 @@ class Proxy:
                 near, _ = self._listener.accept()
             except OSError:
                 return
-            far = socket.socket(socket.AF_UNIX)
+            host, _, port = self._target.rpartition(":")
+            far = socket.socket(socket.AF_INET if host else socket.AF_UNIX)
             self._links += [near, far]
             try:
-                far.connect(self._target)
+                far.connect((host, int(port)) if host else self._target)
             except OSError:
                 near.shutdown(socket.SHUT_RDWR)
                 continue

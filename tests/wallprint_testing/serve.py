@@ -1,11 +1,13 @@
 """A `wallprint` program with a test pipeline; understands `serve` with its options.
 
-Settings come as JSON in WALLPRINT_TEST_CONFIG.
+Settings come as JSON in WALLPRINT_TEST_CONFIG. WALLPRINT_TEST_PLANT names a fault of
+`wallprint_testing.plants` that the server is to have.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import sys
@@ -24,6 +26,9 @@ def main() -> int:
     from wallprint_server import service
     from wallprint_server.config import ServerConfig
 
+    sys.path.insert(0, os.environ["PYTHONPATH"])
+    if plant := os.environ.get("WALLPRINT_TEST_PLANT"):
+        getattr(importlib.import_module("wallprint_testing.plants"), plant)()
     settings = {
         "pipeline": "wallprint_testing.pipelines:by_model",
         "engine": "wallprint_testing.pipelines:NoEngine",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -78,14 +79,20 @@ def wait_until(true: Callable[[], object], timeout_s: float = 5.0, every_s: floa
     return value
 
 
-@pytest.fixture
-def state_dir():
+@contextlib.contextmanager
+def private_dir() -> Iterator[Path]:
     """A private state directory with a short name (a socket's path has 107 bytes at most)."""
     directory = Path(tempfile.mkdtemp(prefix="wp-", dir="/tmp"))
     yield directory
     left = {p.name for p in directory.iterdir()} - LASTING_FILES
     shutil.rmtree(directory)
     assert not left, f"left in the state directory: {left}"
+
+
+@pytest.fixture
+def state_dir():
+    with private_dir() as directory:
+        yield directory
 
 
 @pytest.fixture

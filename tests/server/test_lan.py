@@ -1,0 +1,661 @@
+"""Prints that another computer makes: who gets in, who does not, and what the user sees."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+
+import psutil
+import pytest
+import zmq
+
+from wallprint_protocol import messages
+from wallprint_protocol.connection import Connection
+from wallprint_protocol.dealer_pyzmq import curve_key_pair
+from wallprint_protocol.endpoint import CurveKeys
+from wallprint_protocol.errors import (
+    Cancelled,
+    GateRefused,
+    LinkError,
+    LinkTimeout,
+    ServerTrouble,
+    WallprintError,
+)
+from wallprint_protocol.pixels import PixelLayout
+from wallprint_server.pairing import Pairings
+from wallprint_server.relay import _info
+from wallprint_server.transport import LanDoor, Transport
+from wallprint_testing.lan import free_port, pair, talk, two_computers
+from wallprint_testing.proxy import DOWN, UP, Proxy, drop_at
+from wallprint_testing.servers import LAUNCHER, Picture, private_dir, wait_until
+from wallprint_testing.strangers import send_web_request, web_requests
+
+GATE = b"g" * 64
+RGBA16 = PixelLayout("RGBA", "u16", "straight")
+GRAY = PixelLayout("GRAY", "u8")
+
+
+@pytest.fixture
+def host_dir():
+    with private_dir() as directory:
+        yield directory
+
+
+@pytest.fixture
+def computers(host_dir, state_dir, no_leaks):
+    """A host that serves the network, and the user's computer, paired."""
+    with two_computers(host_dir, state_dir) as both:
+        yield both
+
+
+# -- the door, without a server --------------------------------------------------------------------
+
+
+class Door:
+    """A transport with a door to the network and one paired client; counts what is delivered."""
+
+    def __init__(self, directory, refusal=None) -> None:
+        self.server = curve_key_pair()
+        self.client = curve_key_pair()
+        self.transport = Transport(
+            f"ipc://{directory}/t.sock",
+            GATE,
+            lambda: True,
+            lan=LanDoor("tcp://127.0.0.1:0", *self.server, refusal or self.only_ours),
+        )
+        self.address = self.transport.lan_endpoint
+        self.path = directory / "t.sock"
+        self.context = zmq.Context()
+        self.peers: list[zmq.Socket] = []
+        self.delivered = 0
+
+    def only_ours(self, public, address):
+        return "" if public == self.client[0] else "a key that is not paired"
+
+    def peer(self, prepare) -> zmq.Socket:
+        """A socket that connects and sends a message at once."""
+        peer = self.context.socket(zmq.DEALER)
+        peer.linger = 0
+        prepare(peer)
+        peer.connect(self.address)
+        peer.send(b"a message")
+        self.peers.append(peer)
+        return peer
+
+    def keys(self, pair=None, server=None):
+        def prepare(peer):
+            peer.curve_publickey, peer.curve_secretkey = pair or self.client
+            peer.curve_serverkey = server or self.server[0]
+
+        return prepare
+
+    def listen(self, until=lambda: False, timeout_s=0.6) -> int:
+        """What was delivered so far, having listened for a while."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline and not until():
+            self.transport.wait(0.005)
+            while self.transport.receive():
+                self.delivered += 1
+        return self.delivered
+
+    def close(self):
+        for peer in self.peers:
+            peer.close()
+        self.context.term()
+        self.transport.close()
+        self.path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def door(state_dir):
+    opened = Door(state_dir)
+    yield opened
+    opened.close()
+
+
+def test_paired_key_gets_in_and_is_known_by_it(door):
+    door.transport.self_test()
+    door.peer(door.keys())
+    assert door.listen(lambda: door.delivered, 3.0) == 1
+
+
+def plain(peer):
+    peer.plain_username, peer.plain_password = b"wpp1", GATE
+
+
+@pytest.mark.parametrize("who", ["wrong key", "null", "plain", "wrong server key"])
+def test_without_a_paired_key_no_message_is_delivered(door, who):
+    """A key that is not paired; no key, even with the local gate; a guess at the server's key."""
+    prepare = {
+        "wrong key": door.keys(pair=curve_key_pair()),
+        "null": lambda peer: None,
+        "plain": plain,
+        "wrong server key": door.keys(server=curve_key_pair()[0]),
+    }[who]
+    door.peer(prepare)
+    assert door.listen() == 0
+    door.peer(door.keys())
+    assert door.listen(lambda: door.delivered, 3.0) == 1  # the test can see messages
+
+
+def test_paired_key_from_another_address_is_refused(state_dir):
+    heard = []
+
+    def from_elsewhere(public, address):
+        heard.append(address)
+        return "an address that is not allowed"
+
+    door = Door(state_dir, from_elsewhere)
+    try:
+        door.peer(door.keys())
+        assert door.listen() == 0
+        assert set(heard) == {"127.0.0.1"}
+    finally:
+        door.close()
+
+
+def test_list_that_cannot_be_read_lets_nobody_in(state_dir):
+    def broken(public, address):
+        raise OSError("a disk that fails")
+
+    door = Door(state_dir, broken)
+    try:
+        door.peer(door.keys())
+        assert door.listen() == 0
+    finally:
+        door.close()
+
+
+def test_web_page_delivers_nothing_through_the_door_to_the_network(door):
+    for number, request in enumerate(web_requests(b"\x0d\0EVIL-MESSAGE")):
+        if number % 3 == 0:
+            send_web_request(door.address, request, 0.005)
+            door.listen(timeout_s=0.005)
+    assert door.listen() == 0
+
+
+def test_dead_gatekeeper_lets_nobody_in(door):
+    """Neither a paired client that comes now, nor one that is in already."""
+    inside = door.peer(door.keys())
+    assert door.listen(lambda: door.delivered, 3.0) == 1
+    door.transport._zap.close(linger=0)
+    door.peer(door.keys())
+    inside.send(b"another")
+    time.sleep(0.4)
+    assert door.transport.receive() is None
+    with pytest.raises(ServerTrouble, match="gatekeeper"):
+        door.transport.wait(0.01)
+
+
+def test_messages_of_a_door_whose_gatekeeper_never_was_are_dropped(door):
+    """The library alone, without our check of the User-Id: it must refuse, too."""
+    door.transport._zap.close(linger=0)
+    door.peer(door.keys())
+    time.sleep(0.5)
+    lan = door.transport._doors[b"n"].socket
+    assert lan.poll(0) == 0
+
+
+def run_planted(directory, plant, timeout_s=20):
+    """A server with a fault and a door to the network: its exit code and last words."""
+    address = f"127.0.0.1:{free_port()}"
+    environment = {
+        **os.environ,
+        "WALLPRINT_STATE_DIR": str(directory),
+        "WALLPRINT_TEST_CONFIG": json.dumps({"lan": address, "prestart": False}),
+        "WALLPRINT_TEST_PLANT": plant,
+    }
+    process = subprocess.Popen([*LAUNCHER, "serve"], env=environment, stderr=subprocess.PIPE)
+    try:
+        return process.communicate(timeout=timeout_s)[1].decode(), process.returncode, address
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+
+
+@pytest.mark.parametrize(
+    ("plant", "words"),
+    [
+        ("everyone_comes_in", "an unknown key was not refused"),
+        ("nobody_comes_in", "the right key was not accepted"),
+        ("no_encryption", "an unknown key was not refused"),
+    ],
+)
+def test_server_that_fails_its_self_test_does_not_serve(state_dir, plant, words):
+    said, code, _ = run_planted(state_dir, plant)
+    assert (code, words in said) == (3, True), said
+    assert not (state_dir / "server.json").exists()
+
+
+def test_server_whose_gatekeeper_dies_ends(host_dir, state_dir, monkeypatch):
+    """The first peer after its death finds nobody; the server says why it ended."""
+    monkeypatch.setenv("WALLPRINT_TEST_PLANT", "gatekeeper_dies")
+    with two_computers(host_dir, state_dir) as both:
+        with pytest.raises(LinkError):
+            talk(both.paired)
+        wait_until(lambda: both.host.process.poll() is not None, 5)
+        assert both.host.process.returncode == 3
+        assert "the gatekeeper has failed" in both.host.log()
+
+
+# -- a real host -----------------------------------------------------------------------------------
+
+
+def test_nothing_listens_on_the_network_by_default(server):
+    listening = psutil.Process(server.process.pid).net_connections("inet")
+    assert listening == []
+    status = server.status()["lan"]
+    assert (status["state"], status["endpoint"], status["clients"]) == ("off", "", [])
+
+
+def test_only_the_door_listens_when_it_is_asked_for(computers):
+    listening = psutil.Process(computers.host.process.pid).net_connections("inet")
+    assert {(c.laddr.port, c.status) for c in listening} == {(computers.port, "LISTEN")}
+    assert psutil.Process(computers.here.process.pid).net_connections("inet") == []
+
+
+def test_status_tells_who_is_paired(computers):
+    lan = computers.host.status()["lan"]
+    assert (lan["state"], lan["endpoint"]) == ("on", f"tcp://{computers.address}")
+    assert (lan["clients"], lan["connected"]) == (["laptop"], 0)
+    with talk(computers.paired):
+        assert computers.host.status()["lan"]["connected"] == 1
+    here = computers.here.status()
+    assert (here["lan"]["state"], here["hosts"], here["host"]) == ("off", ["studio"], "local")
+
+
+@pytest.mark.parametrize("selection", [None, GRAY], ids=["whole", "selection"])
+def test_print_of_the_host_is_the_local_one_bit_for_bit(computers, selection):
+    results = {}
+    for host in ("local", "studio"):
+        picture = Picture(700, 500, (1000, 900), RGBA16, selection, seed=3)
+        with computers.connect(host) as connection:
+            result = picture.enhance(connection)
+        results[host] = (bytes(picture.result), result.notes, result.report)
+    assert results["studio"] == results["local"]
+    assert computers.host.log().count(": done in") == 1
+    assert computers.here.log().count(": done in") == 2
+
+
+def test_rows_come_while_the_host_still_computes(computers):
+    picture, seen = Picture(300, 1600, model="slow"), []
+
+    def write(rect, pixels):
+        seen.append(computers.host.status()["worker_busy"] if not seen else None)
+        picture.write(rect, pixels)
+
+    with computers.connect() as connection:
+        picture.enhance(connection, write=write)
+    assert picture.result == picture.expected()
+    assert seen[0] is True
+
+
+def test_configured_host_is_where_jobs_go_that_do_not_say(host_dir, state_dir, no_leaks):
+    """Editors do not know of hosts."""
+    with ExitStack() as stack:
+        both = stack.enter_context(two_computers(host_dir, state_dir))
+        both.here.stop()
+        both.start_here(host="studio")
+        assert both.here.status()["worker_pid"] is None  # no device is set up for nothing
+        for host, there in (("", 1), ("local", 1), ("studio", 2)):
+            picture = Picture(20, 10, (30, 30))
+            with both.connect(host) as connection:
+                picture.enhance(connection)
+            assert picture.result == picture.expected()
+            assert both.host.log().count(": done in") == there, host
+
+
+def test_host_that_is_not_paired_is_refused_at_the_opening(computers):
+    with computers.connect("atelier") as connection:
+        with pytest.raises(WallprintError, match=r"atelier.*studio") as caught:
+            Picture(20, 10).enhance(connection)
+        assert caught.value.code == "E_DEVICE"
+        assert connection.status()["jobs"] == {}
+
+
+def stop_host(computers) -> None:
+    computers.host.process.kill()
+    computers.host.process.wait()
+    (computers.host_dir / "server.json").unlink(missing_ok=True)
+    (computers.host_dir / "s.sock").unlink(missing_ok=True)
+
+
+def test_host_that_is_away_is_one_clear_error(computers):
+    stop_host(computers)
+    began = time.monotonic()
+    with computers.connect() as connection:
+        with pytest.raises(ServerTrouble, match="studio does not answer") as caught:
+            Picture(20, 10).enhance(connection)
+        assert time.monotonic() - began < 2
+        assert caught.value.code == "E_HOST_AWAY"
+        assert computers.address not in caught.value.message
+    with computers.connect("local") as connection:
+        Picture(20, 10).enhance(connection)  # the server serves on
+
+
+def test_fallback_only_where_it_was_asked_for(computers):
+    stop_host(computers)
+    picture = Picture(20, 10, (30, 30))
+    with computers.connect("studio,local") as connection:
+        result = picture.enhance(connection)
+    assert picture.result == picture.expected()
+    assert result.notes[0].startswith("The other computer could not be used")
+
+
+@pytest.mark.parametrize("host", ["studio", "studio,local"])
+def test_host_killed_in_the_middle_is_told_within_two_seconds(computers, host):
+    """Rows of two computers are not mixed in one print, so no fallback either."""
+    picture, killed = Picture(300, 1600, model="slow"), []
+
+    def write(rect, pixels):
+        picture.write(rect, pixels)
+        if not killed:
+            stop_host(computers)
+            killed.append(time.monotonic())
+
+    with computers.connect(host) as connection:
+        with pytest.raises(ServerTrouble) as caught:
+            picture.enhance(connection, write=write)
+        took_s = time.monotonic() - killed[0]
+        assert caught.value.code == "E_HOST_AWAY"
+        assert took_s < 2
+        assert connection.status()["jobs"] == {}
+    with computers.connect("local") as connection:
+        Picture(20, 10).enhance(connection)
+
+
+def test_cancel_frees_the_host_within_half_a_second(computers):
+    picture, began = Picture(300, 4000, model="slow"), []
+
+    def on_progress(progress):
+        if progress.phase == "run" and progress.done and not began:
+            began.append(time.monotonic())
+
+    with computers.connect() as connection:
+        with pytest.raises(Cancelled):
+            picture.enhance(connection, on_progress=on_progress, should_cancel=lambda: bool(began))
+        acknowledged_s = time.monotonic() - began[0]
+        wait_until(lambda: computers.host.status()["jobs"] == {}, 5)
+        wait_until(lambda: not computers.host.status()["worker_busy"], 5)
+        freed_s = time.monotonic() - began[0]
+        assert (acknowledged_s < 0.5, freed_s < 0.5) == (True, True), (acknowledged_s, freed_s)
+        Picture(20, 10).enhance(connection)  # and the next one goes through
+
+
+def test_progress_and_queue_of_the_host_are_told_here(computers):
+    phases = []
+    with computers.connect("studio") as connection, talk(computers.paired) as other:
+        blocker = Picture(100, 200, model="slow")
+        picture = Picture(100, 200, model="slow", seed=2)
+        opened = []
+
+        def busy(progress):
+            if progress.phase == "run" and not opened:
+                opened.append(True)
+                picture.enhance(connection, on_progress=lambda p: phases.append(p.phase))
+
+        blocker.enhance(other, on_progress=busy)
+    assert picture.result == picture.expected()
+    assert {"queued", "run"} <= set(phases)
+
+
+@pytest.mark.parametrize(
+    ("model", "code"),
+    [
+        ("no-device", "E_DEVICE"),
+        ("disk-full", "E_DISK_FULL"),
+        ("raise-E_MODEL_LOAD", "E_MODEL_LOAD"),
+        ("segfault", "E_POISON"),
+    ],
+)
+def test_errors_of_the_host_come_through_with_their_code(computers, model, code):
+    with computers.connect() as connection, pytest.raises(WallprintError) as caught:
+        Picture(20, 10, model=model).enhance(connection)
+    assert caught.value.code == code
+
+
+def test_connection_that_is_cut_goes_on(computers):
+    """The relay resumes at the host as an editor does at its server."""
+    with Proxy(None, computers.address, drop_at(900_000, DOWN)) as proxy:
+        through(computers, proxy)
+        picture = Picture(900, 900, (1000, 1000), seed=4)
+        with computers.connect("proxy") as connection:
+            picture.enhance(connection)
+        assert proxy.connections == 2
+    assert picture.result == picture.expected()
+    assert "goes on from tile" in computers.host.log()
+
+
+def through(computers, proxy) -> None:
+    """Have the host `proxy` be the studio, by a detour."""
+    paired = replace(computers.paired, name="proxy", address=f"127.0.0.1:{proxy.port}")
+    Pairings(computers.here_dir)._save("hosts.json", [computers.paired.to_map(), paired.to_map()])
+
+
+def test_nothing_can_be_read_on_the_way(computers):
+    """Neither pixels nor messages, nor the key by which both prove who they are."""
+    with Proxy(None, computers.address) as proxy:
+        proxy.record()
+        through(computers, proxy)
+        picture = Picture(300, 200)
+        with computers.connect("proxy") as connection:
+            picture.enhance(connection)
+        seen = {way: bytes(proxy.seen[way]) for way in (UP, DOWN)}
+    assert len(seen[UP]) > len(picture.pixels)
+    assert len(seen[DOWN]) > len(picture.result)
+    for way in (UP, DOWN):
+        assert b"CURVE" in seen[way]
+        assert not any(word in seen[way] for word in (b"job.open", b"out.tile", b"hello"))
+        assert not any(
+            picture.pixels[at : at + 16] in seen[way] for at in range(0, len(picture.pixels), 997)
+        )
+        assert computers.paired.key not in seen[way]
+
+
+def test_impostor_gets_no_message(host_dir, state_dir, no_leaks):
+    """Another computer at the host's address, that lets everyone in but has not the host's key."""
+    with two_computers(host_dir, state_dir) as both:
+        both.host.stop()
+        other = curve_key_pair()
+        door = LanDoor(f"tcp://{both.address}", *other, lambda public, address: "")
+        heard = 0
+        impostor = Transport(f"ipc://{both.host_dir}/i.sock", GATE, lambda: True, lan=door)
+        picture = Picture(20, 10)
+        try:
+            over = threading.Event()
+
+            def listen():
+                nonlocal heard
+                while not over.is_set():
+                    impostor.wait(0.01)
+                    heard += impostor.receive() is not None
+
+            thread = threading.Thread(target=listen)
+            thread.start()
+            try:
+                with both.connect() as connection, pytest.raises(ServerTrouble) as caught:
+                    picture.enhance(connection)
+                before = heard
+                known = CurveKeys(other[0], *curve_key_pair())
+                info = replace(_info(both.paired), curve=known)
+                with pytest.raises(LinkTimeout):  # the impostor can hear, and does
+                    Connection(info)
+            finally:
+                over.set()
+                thread.join()
+        finally:
+            impostor.close()
+            (both.host_dir / "i.sock").unlink(missing_ok=True)
+        assert caught.value.code == "E_HOST_AWAY"
+        assert "not the computer that was paired" in caught.value.message
+        assert before == 0 < heard
+        assert picture.rows == []
+
+
+def test_paired_key_without_the_login_key_is_refused(computers):
+    """The second proof: whoever copied the CURVE key alone does not get in."""
+    wrong = replace(_info(computers.paired), key=bytes(32))
+    with pytest.raises(LinkError, match="could not prove"):
+        Connection(wrong, checksums=True)
+
+
+def test_client_that_is_not_paired_or_not_allowed_is_refused(computers, host_dir):
+    stranger = replace(
+        computers.paired, curve=CurveKeys(computers.paired.curve.server, *curve_key_pair())
+    )
+    with pytest.raises(GateRefused, match="refused the gate"):
+        talk(stranger)
+    computers.host.stop()
+    computers.start_host(lan_allow="192.0.2.0/24")
+    with pytest.raises(GateRefused, match="refused the gate"):
+        talk(computers.paired)
+    with computers.connect() as connection:
+        with pytest.raises(ServerTrouble, match="does not let this computer in") as caught:
+            Picture(20, 10).enhance(connection)
+        assert caught.value.code == "E_HOST_AWAY"
+    assert "an address that is not allowed" in computers.host.log()
+
+
+def test_removed_client_is_out_at_once_and_its_job_ends(computers):
+    picture = Picture(300, 4000, model="slow")
+    removed = []
+
+    def write(rect, pixels):
+        if not removed:
+            removed.append(Pairings(computers.host_dir).remove("laptop"))
+
+    with computers.connect() as connection:
+        with pytest.raises(ServerTrouble, match="does not let this computer in"):
+            picture.enhance(connection, write=write)
+        wait_until(lambda: computers.host.status()["jobs"] == {}, 3)
+    with pytest.raises(GateRefused):
+        talk(computers.paired)
+
+
+@pytest.mark.parametrize(
+    "message", [messages.ServerStatus, messages.ServerStop, messages.Models], ids=lambda m: m.t
+)
+def test_another_computer_may_have_prints_made_and_nothing_else(computers, message):
+    with talk(computers.paired) as link:
+        with pytest.raises(WallprintError) as caught:
+            link.request(message(link.next_id()), messages.Ok, 2.0)
+        assert caught.value.code == "E_PROTO"
+        Picture(20, 10).enhance(link)
+    assert computers.host.process.poll() is None
+
+
+def test_job_of_another_computer_goes_on_to_no_third(host_dir, state_dir, no_leaks):
+    """Whatever it asks for, and whatever the host does with its own user's jobs."""
+    with two_computers(host_dir, state_dir) as both:
+        both.host.stop()
+        pair(both.host_dir, both.host_dir, "127.0.0.1:1", "nowhere", "nobody")
+        both.start_host(host="nowhere")
+        for host in ("", "nowhere"):
+            picture = Picture(20, 10, (30, 30))
+            with talk(both.paired, host=host) as link:
+                picture.enhance(link)
+            assert picture.result == picture.expected()
+
+
+def test_address_that_is_not_there_today_keeps_nobody_from_printing(start_server):
+    server = start_server(lan="192.0.2.77:47970")
+    status = server.status()["lan"]
+    assert status["state"] == "failed"
+    assert "192.0.2.77" in status["problem"]
+    with server.connect() as connection:
+        Picture(20, 10).enhance(connection)
+
+
+def test_host_stays_although_it_is_idle(host_dir, state_dir, no_leaks):
+    with two_computers(host_dir, state_dir) as both:
+        both.host.stop()
+        both.start_host(idle_exit_s=0.3)
+        time.sleep(1.2)
+        assert both.host.process.poll() is None
+        with talk(both.paired) as link:
+            Picture(20, 10).enhance(link)
+
+
+# -- what is told ----------------------------------------------------------------------------------
+
+
+def test_errors_to_another_computer_name_no_folder(host_dir, state_dir, monkeypatch):
+    """A full disk's sentence names the state directory, to the host's own user only."""
+    monkeypatch.setenv("WALLPRINT_TEST_PLANT", "disk_is_full")
+    said = {}
+    with two_computers(host_dir, state_dir) as both:
+        for who, connect in (("own", both.host.connect), ("other", lambda: talk(both.paired))):
+            with connect() as link, pytest.raises(WallprintError) as caught:
+                Picture(20, 10).enhance(link)
+            said[who] = caught.value
+    assert said["own"].code == said["other"].code == "E_DISK_FULL"
+    assert str(host_dir) in said["own"].message
+    assert said["other"].message == said["other"].sentence
+    assert said["other"].detail.keys() == {"needed_bytes"}
+
+
+def test_bug_in_the_host_is_told_without_its_words(computers):
+    """An exception's text may hold a path."""
+    with computers.connect() as connection, pytest.raises(WallprintError) as caught:
+        Picture(20, 10, model="bug").enhance(connection)
+    assert caught.value.code == "E_INTERNAL"
+    assert "a secret bug" in computers.host.log()
+    assert "a secret bug" not in str(caught.value) + computers.here.log()
+    assert computers.here.log().count("worker") == 1  # ours is not to blame and stays
+
+
+def test_logs_of_the_host_name_nobody(computers):
+    """Not what the other computer says of itself, nor its address; no pixels."""
+    picture = Picture(60, 40)
+    with talk(computers.paired) as link:
+        picture.enhance(link)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("platform.python_version", lambda: "of-anna-meier")
+        hello = messages.Hello(
+            id=1, proto=(1,), minor=1, nonce=bytes(32),
+            client={"name": "anna-meier", "os": "anna-meier"}, caps=(), max_chunk=1 << 20,
+        )  # fmt: skip
+        link = talk(computers.paired)
+        link.send(hello)
+        link.close()
+    wait_until(lambda: "is gone" in computers.host.log())
+    log = computers.host.log()
+    assert computers.paired.curve.public.hex() not in log
+    for name in ("anna", "laptop", "127.0.0.1", os.uname().nodename):
+        assert name not in log, name
+    assert picture.pixels[:8].hex() not in log
+    here = computers.here.log()
+    assert "127.0.0.1" not in here
+
+
+def test_another_computer_learns_nothing_of_the_users_program(computers):
+    """What crosses: name and version of wallprint; no user, process, system or editor."""
+    sent = []
+    whole = Connection.send
+
+    def send(self, message):
+        sent.append(message)
+        whole(self, message)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Connection, "send", send)
+        talk(computers.paired, editor="Krita", editor_version="5").close()
+    (hello,) = [message for message in sent if isinstance(message, messages.Hello)]
+    assert hello.client.keys() == {"name", "version"}
+
+
+def test_folder_of_the_pairings_holds_keys_and_nothing_else(computers):
+    """No invitation that was used up, no file half written."""
+    with computers.connect() as connection:
+        Picture(20, 10).enhance(connection)
+    for directory, files in (
+        (computers.here_dir, {"hosts.json"}),
+        (computers.host_dir, {"key.json", "clients.json"}),
+    ):
+        assert {path.name for path in (directory / "lan").iterdir()} == files
