@@ -148,3 +148,10 @@ def run_pipeline(
             file.close()
     shape = (request.out.height, request.out.width, layout.channels)
     return np.frombuffer(data, DTYPES[layout.dtype]).reshape(shape), report
+
+
+class SmallEngine(FakeEngine):
+    """A `FakeEngine` that a server makes, as it makes the real one."""
+
+    def __init__(self, _device: str = "auto") -> None:
+        super().__init__()

@@ -41,10 +41,11 @@ class Halo:
     """The halo of a print's edges.
 
     Attributes:
-        width_px: one side, from the edge's centre to where the change has fallen to a tenth.
+        width_px: one side, from the edge's centre to where the change has fallen to a tenth; 0
+            where the change is too low or too unsteady to have a width.
         overshoot: height of the change as a share of the edge's contrast.
         edge_px: Gaussian width of those edges before the sharpening, px.
-        edges: on how many that rests; 0 when none could be measured, and all else is 0 then.
+        edges: on how many that rests; 0 when there are too few, and all else is 0 then.
     """
 
     width_px: float
@@ -157,11 +158,9 @@ def measure_halo(before: Floats, after: Floats, about_px: float) -> Halo:
     peak = int(profile.argmax())
     contrast = float(np.median(np.abs(fit.contrast[good])))
     height = _top(profile, peak)
-    if height * contrast < LEAST_PEAK:
-        return NO_HALO
     below = np.flatnonzero(profile[peak:] <= 0.1 * height)
-    if not len(below):
-        return NO_HALO
+    if height * contrast < LEAST_PEAK or not len(below):
+        return Halo(0.0, max(0.0, height), edge_px, int(good.sum()))
     last = peak + int(below[0])  # the first step under a tenth; the crossing lies before it
     upper, lower = profile[last - 1], profile[last]
     part = (upper - 0.1 * height) / max(1e-9, upper - lower)

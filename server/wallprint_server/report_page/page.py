@@ -286,6 +286,13 @@ def _halo_card(sharpening: Mapping[str, Any], ppi: float) -> tuple[str, str, str
     found = sharpening.get("measured")
     if not isinstance(found, Mapping) or not found.get("edges"):
         return "Halo", wanted, f"{aim}; the print has too few straight edges to measure it on"
+    if not found.get("width_px"):
+        return (
+            "Halo",
+            "none to be seen",
+            f"at {found['edges']} edges of the print, which are {float(found['edge_px']):.1f} px "
+            f"wide; {aim}, for sharp edges",
+        )
     return (
         "Halo",
         f"{float(found['width_mm']):.2f} mm",
