@@ -109,10 +109,7 @@ class EnhanceDialog(BaseDialog):
         self._medium = choice(MEDIA, start.medium)
         self._strength = choice(STRENGTHS, start.strength)
         self._result = choice(RESULTS, start.result)
-        self._halo, self._twice = line(), line()
-        font = self._twice.font()
-        font.setBold(True)
-        self._twice.setFont(font)
+        self._halo = line()
         self._summary = Summary()
         self._preview = Preview(self.document, self.source)
         self._paper, self._advanced = Paper(), Advanced(self.settings)
@@ -163,7 +160,6 @@ class EnhanceDialog(BaseDialog):
                     (_("&Medium"), self._medium),
                     (_("Stren&gth"), self._strength),
                     ("", self._halo),
-                    ("", self._twice),
                 ),
             ),
             (
@@ -383,8 +379,7 @@ class EnhanceDialog(BaseDialog):
         if earlier and settings.sharpen == "none":
             text = _("Not sharpened for paper: an earlier print has done that.")
         self._halo.setText(text)
-        self._twice.setText(sharpened_line(words(), earlier, settings))
-        self._twice.setVisible(bool(self._twice.text()))
+        self._summary.show_warning(sharpened_line(words(), earlier, settings))
 
     def _grey_out(self, settings: Settings) -> None:
         custom = settings.preset == CUSTOM

@@ -19,7 +19,8 @@ from .run import Source
 from .texts import _, words
 from .widgets import line
 
-_ORDER = ("pixels", "fit", "panels", "detail", "advice", "files", "undo", "cost")
+_ORDER = ("twice", "pixels", "fit", "panels", "detail", "advice", "files", "undo", "cost")
+_BOLD = ("twice", "pixels")
 
 
 class Summary(QWidget):
@@ -28,9 +29,10 @@ class Summary(QWidget):
     def __init__(self):
         super().__init__()
         self._labels = {name: line() for name in _ORDER}
-        font = self._labels["pixels"].font()
+        font = self.font()
         font.setBold(True)
-        self._labels["pixels"].setFont(font)
+        for name in _BOLD:
+            self._labels[name].setFont(font)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
@@ -42,7 +44,7 @@ class Summary(QWidget):
         return self._labels[name].text()
 
     def show_plan(self, source: Source, plan: Plan, job: LayerJob, settings: Settings) -> None:
-        """All lines but that about detail and that about undo."""
+        """The lines that the plan itself tells."""
         say, layout = words(), source.space.layout
         self._say("pixels", pixels_line(say, plan, settings))
         self._say("fit", fit_line(say, plan, settings))
@@ -57,6 +59,10 @@ class Summary(QWidget):
         if detail is not None:
             text = detail_line(words(), detail, job, plan.ppi)
         self._say("detail", text)
+
+    def show_warning(self, text: str) -> None:
+        """Of a second sharpening for paper; "" for none."""
+        self._say("twice", text)
 
     def show_undo(self, steps: int) -> None:
         """How often to undo."""

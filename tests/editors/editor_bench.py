@@ -230,7 +230,14 @@ class Bench(Screen):
         ]  # fmt: skip
         return command, {"GIMP3_DIRECTORY": str(self.gimp_config())}
 
-    def krita(self, script: str, *, env: dict[str, str] | None = None, timeout_s: float = 240.0):
+    def krita(
+        self,
+        script: str,
+        *,
+        env: dict[str, str] | None = None,
+        timeout_s: float = 240.0,
+        bind: tuple[Path, ...] = (),
+    ):
         """Run the cases of a script in Krita; a home that has been used once starts in 3 s."""
         self.start_display()
         home = self.base / "krita"
@@ -254,7 +261,7 @@ class Bench(Screen):
             "WALLPRINT_TEST_HERE": str(HERE),
             **(env or {}),
         }
-        outcome = self.run(["krita", "--nosplash"], env=inside, timeout_s=timeout_s)
+        outcome = self.run(["krita", "--nosplash"], env=inside, timeout_s=timeout_s, bind=bind)
         if outcome.returncode == 0 and not warm.is_dir():
             part = warm.with_name(f"{warm.name}.{os.getpid()}")
             shutil.copytree(

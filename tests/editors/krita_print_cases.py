@@ -5,24 +5,46 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 sys.path.insert(0, os.environ["WALLPRINT_TEST_HERE"])
 
 from krita import InfoObject, Selection
+from krita_dialog_parts import check_page, opened
+from krita_drive import drive
 from krita_support import (
     BASE,
     SETTINGS,
+    SHOTS,
     SRGB,
+    Watch,
     active,
+    close_messages,
+    ended_well,
     found,
+    idle,
     krita,
     make,
     read_sheet,
     run_cases,
     run_job,
+    snapshot,
+    state,
 )
+from wallprint_krita.pixels import Space
+from wallprint_krita.profile import profile_bytes
+
+from wallprint_protocol.print_size import Size
+from wallprint_protocol.tiff_file import profile_of
+
+try:
+    from PyQt6.QtWidgets import QPushButton
+except ImportError:
+    from PyQt5.QtWidgets import QPushButton
 
 
 def passports_in(document):
@@ -87,6 +109,215 @@ def case_reproducible():
     yield from run_job(SETTINGS)
     document.setBatchmode(True)
     assert document.saveAs(str(BASE / "print.kra"))
+
+
+# -- by commands of the program ------------------------------------------------
+
+PICTURE = Size(320, 240)
+
+
+def picture():
+    """The photograph as 16 bit, large enough for crops."""
+    document, node, data, _layout, _rect = make("rgba_u16", canvas=PICTURE)
+    yield active(document, node)
+    return document, node, data
+
+
+def tiff(path):
+    """Of a sheet in TIFF: size, profile, and a reader of its rows as our TIFF writer lays them."""
+    data = Path(path).read_bytes()
+    assert data[:4] == b"II*\0", "a small little-endian TIFF"
+    return data, profile_of(data)
+
+
+def case_proof():
+    """PDF and TIFF of Letter size, with the profile; the progress counts crops; nothing is left."""
+    document, _node, _data = yield from picture()
+    before = snapshot(document)
+    files = [BASE / "sheet.pdf", BASE / "sheet.tif"]
+    settings = replace(SETTINGS, preset="24x18cm")
+    texts = []
+    progress = state.extension._progress
+
+    def noting(news):
+        progress(news)
+        texts.append(state.extension.window.labelText())
+
+    state.extension._progress = noting
+    temporary = set(Path("/tmp").glob("wallprint-*"))
+    drive.driver.longest_gap_s = 0.0
+    state.extension.proof(settings, files, "letter", False)
+    yield 0.2
+    yield idle
+    del state.extension._progress
+    ended_well()
+    gap = drive.driver.longest_gap_s
+    assert files[0].read_bytes()[:5] == b"%PDF-"
+    data, profile = tiff(files[1])
+    assert len(data) > 100_000
+    assert len(profile) > 500, "no profile in the sheet"
+    assert profile == profile_bytes(Space("RGBA", "U16", SRGB))
+    assert any(re.search(r"Computing crop 2 of [2-4]", text) for text in texts), texts
+    assert "sheet.pdf" in state.extension.last_message, state.extension.last_message
+    assert state.extension.message.isVisible()
+    state.extension.message.close()
+    assert set(Path("/tmp").glob("wallprint-*")) == temporary, "a copy of the picture is left"
+    assert snapshot(document) == before
+    assert gap < 0.25, f"Krita's event loop was away for {gap:.2f} s"
+    return {"longest_gap_s": round(gap, 3)}
+
+
+def case_proof_cancelled():
+    """The program ends, the server drops the job, no sheet and no picture is left."""
+    _document, _node, _data = yield from picture()
+    settings = replace(SETTINGS, preset="60x45cm")
+    temporary = set(Path("/tmp").glob("wallprint-*"))
+    state.extension.proof(settings, [BASE / "none.pdf"], "a4", True)
+    window = state.extension.window
+    yield lambda: "crop" in window.labelText()
+    window.findChildren(QPushButton)[0].click()
+    began = time.monotonic()
+    yield idle
+    assert type(state.extension.last_error).__name__ == "Cancelled", state.extension.last_error
+    assert time.monotonic() - began < 3.0
+    watch = Watch()
+    yield lambda: watch.idle_after_s is not None
+    assert watch.idle_after_s < 2.0
+    assert not (BASE / "none.pdf").exists()
+    assert set(Path("/tmp").glob("wallprint-*")) == temporary
+    assert not close_messages()
+
+
+def case_proof_dialog():
+    """From the menu; the file stands beside the document, and goes where it says."""
+    document, _node, _data = yield from picture()
+    document.setBatchmode(True)
+    assert document.saveAs(str(BASE / "my picture.kra"))
+    yield 0.3
+    krita.action("wallprint_proof").trigger()
+    yield lambda: state.extension.dialog is not None and state.extension.dialog.isVisible()
+    dialog = state.extension.dialog
+    yield 0.3
+    assert dialog._file.text() == str(BASE / "my_picture_proof.pdf"), dialog._file.text()
+    assert dialog.ok_button.isEnabled(), dialog.refusal_line.text()
+    check_page(dialog)
+    dialog.grab().save(str(SHOTS / "krita-proof-dialog.png"))
+    dialog._format.setCurrentIndex(dialog._format.findData(".tif"))
+    assert dialog._file.text().endswith("_proof.tif")
+    dialog._file.setText(str(BASE / "sheet.jpg"))
+    assert "must end in .tif" in dialog.refusal_line.text()
+    assert not dialog.ok_button.isEnabled()
+    document.setXRes(144.0)
+    document.waitForDone()
+    dialog._file.setText(str(BASE / "sheet2.tif"))
+    yield lambda: "square pixels" in dialog.refusal_line.text()
+    dialog.reject()
+
+
+def case_crops_of_the_proof_are_the_prints():
+    """Bit for bit what the layer then has."""
+    document, node, _data = yield from picture()
+    settings = replace(SETTINGS, preset="24x18cm")
+    path = BASE / "crops.tif"
+    state.extension.proof(settings, [path], "a4", False)
+    yield idle
+    ended_well()
+    state.extension.message.close()
+    yield active(document, node)
+    yield from run_job(settings)
+    state.extension.message.close()
+    pixels = read_sheet(document, found(document, "Photo for print"))
+    (BASE / "crops.raw").write_bytes(pixels)
+    return {"width": document.width(), "height": document.height()}
+
+
+def case_report_and_files():
+    """What can be made of a finished print: the page, and panels with marks."""
+    document, _node, _data = yield from picture()
+    pages = []
+    module = sys.modules["wallprint_krita.extension"]
+    opened, module._open = module._open, pages.append
+    try:
+        settings = replace(SETTINGS, preset="15x11.25cm", panel_columns=2, crop_marks=True)
+        yield from run_job(settings)
+        message = state.extension.message
+        assert [b.text().replace("&", "") for b in message.buttons] == [
+            "Show Report", "Save Files for the Printer…",
+        ]  # fmt: skip
+        message.grab().save(str(SHOTS / "krita-end.png"))
+        made = message_print()
+        message.close()
+        state.extension.report(made, BASE / "page.html")
+        yield idle
+        ended_well()
+        assert pages == [str(BASE / "page.html")], "the browser was not asked to show it"
+        text = (BASE / "page.html").read_text("utf-8")
+        assert "Photo for print: how this print was made" in text
+        assert text.count("data:image/jpeg;base64,") >= 5
+        state.extension.save(made, BASE / "wall.tif")
+        yield idle
+        ended_well()
+        names = [f"wall_r1c{column}.tif" for column in (1, 2)]
+        assert all((BASE / name).stat().st_size > 100_000 for name in names)
+        assert "2 files are there" in state.extension.last_message
+        assert b"urn:x-wallprint:passport:1:" in (BASE / names[0]).read_bytes()
+        # A layer that was painted on since is no longer that print.
+        new = found(document, "Photo for print")
+        new.setPixelData(bytes(8), 5, 5, 1, 1)
+        state.extension.report(made, BASE / "page2.html")
+        yield idle
+        assert "not the print of the passport" in str(state.extension.last_error)
+        assert not (BASE / "page2.html").exists()
+        yield 0.2
+        assert close_messages()
+    finally:
+        module._open = opened
+
+
+def message_print():
+    """What the last message would hand to its commands."""
+    made = []
+    state.extension.report = made.append
+    try:
+        state.extension.message.buttons[0].click()
+    finally:
+        del state.extension.report
+    return made[0]
+
+
+def case_sharpened_before():
+    """A print opened again as a file, or printed in this document: the medium begins with none."""
+    krita.writeSetting("wallprint", "enhance", '{"medium": "canvas", "width": 3.0}')
+    document, node, _data, _layout, _rect = make("rgba_u8")
+    yield active(document, node)
+    dialog = yield from opened()
+    assert dialog.settings().medium == "canvas"
+    assert dialog._summary.text("twice") == ""
+    dialog.reject()
+    yield from run_job(SETTINGS)
+    state.extension.message.close()
+    yield active(document, found(document, "Photo for print"))
+    dialog = yield from opened()
+    assert dialog.settings().medium == "none", "sharpened twice unless one is careful"
+    assert "an earlier print has done that" in dialog._halo.text(), dialog._halo.text()
+    assert dialog.remembered().medium == "canvas", "other documents would not be sharpened"
+    dialog._medium.setCurrentIndex(dialog._medium.findData("glossy"))
+    assert "was sharpened for" in dialog._summary.text("twice"), dialog._summary.text("twice")
+    assert dialog.ok_button.isEnabled(), "a warning, no refusal"
+    yield 0.2
+    check_page(dialog)
+    dialog.grab().save(str(SHOTS / "krita-dialog-twice.png"))
+    dialog.reject()
+    if not (BASE / "printed.tif").exists():
+        return
+    krita.setBatchmode(True)
+    again = krita.openDocument(str(BASE / "printed.tif"))
+    krita.setBatchmode(False)
+    krita.activeWindow().addView(again)
+    yield active(again, again.rootNode().childNodes()[0])
+    dialog = yield from opened()
+    assert dialog.settings().medium == "none", "the file's own passport was not found"
+    dialog.reject()
 
 
 run_cases(extension, globals())  # noqa: F821 - given by the plug-in

@@ -6,10 +6,19 @@ import json
 import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
-from editor_bench import LAUNCHER
+from editor_bench import LAUNCHER, REPOSITORY
 from editor_cases import case_names
+
+from wallprint_protocol.pixels import PixelLayout
+from wallprint_protocol.print_size import Rect
+from wallprint_server.imaging.files_in import open_source
+from wallprint_server.imaging.relaid import reader_in
+from wallprint_server.proof_sheet import lay_out
 
 LAYERS, PRINTS = "krita_cases.py", "krita_print_cases.py"
 DIALOGS, GERMAN = "krita_dialog_cases.py", "krita_german_cases.py"
@@ -26,6 +35,16 @@ def started(bench):
 
     def start(script, **more):
         if script not in outcomes:
+            if script == PRINTS:  # the program, in the tree: this Python and all of the project
+                folders = dict.fromkeys((sys.prefix, sys.base_prefix, str(REPOSITORY)))
+                more["bind"] = tuple(Path(folder) for folder in folders)
+                more["env"] = {"WALLPRINT_SERVER": " ".join(LAUNCHER)}
+                subprocess.run(
+                    [*LAUNCHER, "enhance", bench.base / "photo.png", "--print", "640px", "-o",
+                     bench.base / "printed.tif", "--repair", "0", "--deblur", "0", "--quiet"],
+                    env={**os.environ, "WALLPRINT_STATE_DIR": str(bench.state)},
+                    check=True,
+                )  # fmt: skip
             outcomes[script] = bench.krita(script, timeout_s=600.0, **more)
             for shot in (bench.base / "shots").glob("krita-*.png"):
                 if bench.shots != bench.base / "shots":
@@ -73,6 +92,26 @@ def test_reproduce_takes_what_krita_saved(bench, started):
     )
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout)["same"] is True
+
+
+def test_crops_of_the_proof_are_the_layers(bench, started):
+    """A piece out of each cell of the sheet is found in the print's layer, bit for bit."""
+    size = started(PRINTS).check("crops_of_the_proof_are_the_prints")
+    printed = np.fromfile(bench.base / "crops.raw", "<u2").reshape(size["height"], size["width"], 4)
+    sheet, found = lay_out("a4", 200_000, 2, 2), 0
+    with open_source(bench.base / "crops.tif") as source:
+        read = reader_in(source, PixelLayout("BGRA", "u16", "straight"))
+        for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            x, y = sheet.place(row, column)
+            piece = np.frombuffer(read(Rect(x + 8, y + 8, 40, 24)), "<u2").reshape(24, 40, 4)
+            if (piece == 65535).all():
+                continue  # of a small picture there are fewer than four crops
+            found += 1
+            windows = np.lib.stride_tricks.sliding_window_view(printed, (24, 40, 4))[:, :, 0]
+            corners = (windows[:, :, 0, 0] == piece[0, 0]).all(-1)
+            places = [at for at in np.argwhere(corners) if (windows[tuple(at)] == piece).all()]
+            assert places, f"the crop in row {row}, column {column} is not of this print"
+    assert found >= 2
 
 
 @pytest.mark.parametrize("name", case_names(DIALOGS))
