@@ -50,15 +50,20 @@ PNG = Format("PNG", (".png",), MAX_SIDE_PX)
 JPEG = Format("JPEG", (".jpg", ".jpeg"), 65_500)  # libjpeg's own limit; the format's is 65,535
 PDF = Format("PDF", (".pdf",), MAX_SIDE_PX, max_bytes=9_999_999_999, pages=True)
 FORMATS = (TIFF, PNG, JPEG, PDF)
+# What others save a print as, known for their limits; wallprint does not write them.
+NOT_WRITTEN = (
+    Format("PSD", (".psd",), 30_000, max_bytes=2_000_000_000),
+    Format("PSB", (".psb",), 300_000),
+)
 
 
 def format_of(path: Path) -> Format:
-    """Format by the file name's end.
+    """Format by the file name's end, also one of NOT_WRITTEN, which `check_output` refuses.
 
     Raises:
-        BadInput: none of ours.
+        BadInput: none of those.
     """
-    for form in FORMATS:
+    for form in (*FORMATS, *NOT_WRITTEN):
         if path.suffix.lower() in form.suffixes:
             return form
     ending = f"the ending {path.suffix!r}" if path.suffix else "no ending"
@@ -169,6 +174,8 @@ def check_output(
     """
     form = format_of(path)
     reason = unfit(form, size, layout, sheets)
+    if reason is None and form in NOT_WRITTEN:
+        reason = Sentence(N_("wallprint writes no {format} files."), {"format": form.name})
     if reason:
         tiff_holds_it = not unfit(TIFF, size, layout, sheets)
         cure = f"Write a TIFF instead: -o {path.with_suffix('.tif').name}"

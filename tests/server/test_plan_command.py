@@ -159,7 +159,10 @@ def test_formats_and_their_limits(capsys: pytest.CaptureFixture[str]) -> None:
         (["--print", "1300x20cm", "--fit", "crop", "-o", "o.jpg"], ["JPEG", "65500", "o.tif"]),
         (["--print", "320x240cm", "--ppi", "600", "-o", "o.tif"], ["4096 megapixels", "smaller"]),
         (["--print", "190x142cm", "--ppi", "900", "-o", "o.pdf"], ["PDF", "at most 10 GB"]),
-        (["-o", "o.psd"], ["'.psd'", ".pdf"]),
+        (["-o", "o.psd"], ["wallprint writes no PSD files", "-o o.tif"]),
+        (["--print", "400cm", "-o", "o.psd"], ["31496x23622", "most 30000 px", "-o o.tif"]),
+        (["--print", "254cm", "--ppi", "300", "-o", "o.psd"], ["PSD", "most 2 GB", "-o o.tif"]),
+        (["-o", "o.webp"], ["'.webp'", ".pdf"]),
     ],
 )
 def test_bad_input_is_one_sentence(
