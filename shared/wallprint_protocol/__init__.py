@@ -7,6 +7,6 @@ msgpack only. Importing this package imports neither zmq nor numpy nor torch.
 from __future__ import annotations
 
 PROTOCOL_MAJOR = 1
-PROTOCOL_MINOR = 1
+PROTOCOL_MINOR = 2
 PROTOCOL_VERSION = f"{PROTOCOL_MAJOR}.{PROTOCOL_MINOR}"
 __version__ = "0.1.0"

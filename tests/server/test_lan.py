@@ -1,13 +1,11 @@
-"""Prints that another computer makes: who gets in, who does not, and what the user sees."""
+"""The door to the network: who gets in, who does not, and what is told of it."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
-import threading
 import time
-from contextlib import ExitStack
 from dataclasses import replace
 
 import psutil
@@ -19,38 +17,19 @@ from wallprint_protocol.connection import Connection
 from wallprint_protocol.dealer_pyzmq import curve_key_pair
 from wallprint_protocol.endpoint import CurveKeys
 from wallprint_protocol.errors import (
-    Cancelled,
     GateRefused,
     LinkError,
-    LinkTimeout,
     ServerTrouble,
     WallprintError,
 )
-from wallprint_protocol.pixels import PixelLayout
 from wallprint_server.pairing import Pairings
 from wallprint_server.relay import _info
 from wallprint_server.transport import LanDoor, Transport
-from wallprint_testing.lan import free_port, pair, talk, two_computers
-from wallprint_testing.proxy import DOWN, UP, Proxy, drop_at
-from wallprint_testing.servers import LAUNCHER, Picture, private_dir, wait_until
+from wallprint_testing.lan import free_port, talk, two_computers
+from wallprint_testing.servers import LAUNCHER, Picture, wait_until
 from wallprint_testing.strangers import send_web_request, web_requests
 
 GATE = b"g" * 64
-RGBA16 = PixelLayout("RGBA", "u16", "straight")
-GRAY = PixelLayout("GRAY", "u8")
-
-
-@pytest.fixture
-def host_dir():
-    with private_dir() as directory:
-        yield directory
-
-
-@pytest.fixture
-def computers(host_dir, state_dir, no_leaks):
-    """A host that serves the network, and the user's computer, paired."""
-    with two_computers(host_dir, state_dir) as both:
-        yield both
 
 
 # -- the door, without a server --------------------------------------------------------------------
@@ -270,234 +249,6 @@ def test_status_tells_who_is_paired(computers):
     assert (here["lan"]["state"], here["hosts"], here["host"]) == ("off", ["studio"], "local")
 
 
-@pytest.mark.parametrize("selection", [None, GRAY], ids=["whole", "selection"])
-def test_print_of_the_host_is_the_local_one_bit_for_bit(computers, selection):
-    results = {}
-    for host in ("local", "studio"):
-        picture = Picture(700, 500, (1000, 900), RGBA16, selection, seed=3)
-        with computers.connect(host) as connection:
-            result = picture.enhance(connection)
-        results[host] = (bytes(picture.result), result.notes, result.report)
-    assert results["studio"] == results["local"]
-    assert computers.host.log().count(": done in") == 1
-    assert computers.here.log().count(": done in") == 2
-
-
-def test_rows_come_while_the_host_still_computes(computers):
-    picture, seen = Picture(300, 1600, model="slow"), []
-
-    def write(rect, pixels):
-        seen.append(computers.host.status()["worker_busy"] if not seen else None)
-        picture.write(rect, pixels)
-
-    with computers.connect() as connection:
-        picture.enhance(connection, write=write)
-    assert picture.result == picture.expected()
-    assert seen[0] is True
-
-
-def test_configured_host_is_where_jobs_go_that_do_not_say(host_dir, state_dir, no_leaks):
-    """Editors do not know of hosts."""
-    with ExitStack() as stack:
-        both = stack.enter_context(two_computers(host_dir, state_dir))
-        both.here.stop()
-        both.start_here(host="studio")
-        assert both.here.status()["worker_pid"] is None  # no device is set up for nothing
-        for host, there in (("", 1), ("local", 1), ("studio", 2)):
-            picture = Picture(20, 10, (30, 30))
-            with both.connect(host) as connection:
-                picture.enhance(connection)
-            assert picture.result == picture.expected()
-            assert both.host.log().count(": done in") == there, host
-
-
-def test_host_that_is_not_paired_is_refused_at_the_opening(computers):
-    with computers.connect("atelier") as connection:
-        with pytest.raises(WallprintError, match=r"atelier.*studio") as caught:
-            Picture(20, 10).enhance(connection)
-        assert caught.value.code == "E_DEVICE"
-        assert connection.status()["jobs"] == {}
-
-
-def stop_host(computers) -> None:
-    computers.host.process.kill()
-    computers.host.process.wait()
-    (computers.host_dir / "server.json").unlink(missing_ok=True)
-    (computers.host_dir / "s.sock").unlink(missing_ok=True)
-
-
-def test_host_that_is_away_is_one_clear_error(computers):
-    stop_host(computers)
-    began = time.monotonic()
-    with computers.connect() as connection:
-        with pytest.raises(ServerTrouble, match="studio does not answer") as caught:
-            Picture(20, 10).enhance(connection)
-        assert time.monotonic() - began < 2
-        assert caught.value.code == "E_HOST_AWAY"
-        assert computers.address not in caught.value.message
-    with computers.connect("local") as connection:
-        Picture(20, 10).enhance(connection)  # the server serves on
-
-
-def test_fallback_only_where_it_was_asked_for(computers):
-    stop_host(computers)
-    picture = Picture(20, 10, (30, 30))
-    with computers.connect("studio,local") as connection:
-        result = picture.enhance(connection)
-    assert picture.result == picture.expected()
-    assert result.notes[0].startswith("The other computer could not be used")
-
-
-@pytest.mark.parametrize("host", ["studio", "studio,local"])
-def test_host_killed_in_the_middle_is_told_within_two_seconds(computers, host):
-    """Rows of two computers are not mixed in one print, so no fallback either."""
-    picture, killed = Picture(300, 1600, model="slow"), []
-
-    def write(rect, pixels):
-        picture.write(rect, pixels)
-        if not killed:
-            stop_host(computers)
-            killed.append(time.monotonic())
-
-    with computers.connect(host) as connection:
-        with pytest.raises(ServerTrouble) as caught:
-            picture.enhance(connection, write=write)
-        took_s = time.monotonic() - killed[0]
-        assert caught.value.code == "E_HOST_AWAY"
-        assert took_s < 2
-        assert connection.status()["jobs"] == {}
-    with computers.connect("local") as connection:
-        Picture(20, 10).enhance(connection)
-
-
-def test_cancel_frees_the_host_within_half_a_second(computers):
-    picture, began = Picture(300, 4000, model="slow"), []
-
-    def on_progress(progress):
-        if progress.phase == "run" and progress.done and not began:
-            began.append(time.monotonic())
-
-    with computers.connect() as connection:
-        with pytest.raises(Cancelled):
-            picture.enhance(connection, on_progress=on_progress, should_cancel=lambda: bool(began))
-        acknowledged_s = time.monotonic() - began[0]
-        wait_until(lambda: computers.host.status()["jobs"] == {}, 5)
-        wait_until(lambda: not computers.host.status()["worker_busy"], 5)
-        freed_s = time.monotonic() - began[0]
-        assert (acknowledged_s < 0.5, freed_s < 0.5) == (True, True), (acknowledged_s, freed_s)
-        Picture(20, 10).enhance(connection)  # and the next one goes through
-
-
-def test_progress_and_queue_of_the_host_are_told_here(computers):
-    phases = []
-    with computers.connect("studio") as connection, talk(computers.paired) as other:
-        blocker = Picture(100, 200, model="slow")
-        picture = Picture(100, 200, model="slow", seed=2)
-        opened = []
-
-        def busy(progress):
-            if progress.phase == "run" and not opened:
-                opened.append(True)
-                picture.enhance(connection, on_progress=lambda p: phases.append(p.phase))
-
-        blocker.enhance(other, on_progress=busy)
-    assert picture.result == picture.expected()
-    assert {"queued", "run"} <= set(phases)
-
-
-@pytest.mark.parametrize(
-    ("model", "code"),
-    [
-        ("no-device", "E_DEVICE"),
-        ("disk-full", "E_DISK_FULL"),
-        ("raise-E_MODEL_LOAD", "E_MODEL_LOAD"),
-        ("segfault", "E_POISON"),
-    ],
-)
-def test_errors_of_the_host_come_through_with_their_code(computers, model, code):
-    with computers.connect() as connection, pytest.raises(WallprintError) as caught:
-        Picture(20, 10, model=model).enhance(connection)
-    assert caught.value.code == code
-
-
-def test_connection_that_is_cut_goes_on(computers):
-    """The relay resumes at the host as an editor does at its server."""
-    with Proxy(None, computers.address, drop_at(900_000, DOWN)) as proxy:
-        through(computers, proxy)
-        picture = Picture(900, 900, (1000, 1000), seed=4)
-        with computers.connect("proxy") as connection:
-            picture.enhance(connection)
-        assert proxy.connections == 2
-    assert picture.result == picture.expected()
-    assert "goes on from tile" in computers.host.log()
-
-
-def through(computers, proxy) -> None:
-    """Have the host `proxy` be the studio, by a detour."""
-    paired = replace(computers.paired, name="proxy", address=f"127.0.0.1:{proxy.port}")
-    Pairings(computers.here_dir)._save("hosts.json", [computers.paired.to_map(), paired.to_map()])
-
-
-def test_nothing_can_be_read_on_the_way(computers):
-    """Neither pixels nor messages, nor the key by which both prove who they are."""
-    with Proxy(None, computers.address) as proxy:
-        proxy.record()
-        through(computers, proxy)
-        picture = Picture(300, 200)
-        with computers.connect("proxy") as connection:
-            picture.enhance(connection)
-        seen = {way: bytes(proxy.seen[way]) for way in (UP, DOWN)}
-    assert len(seen[UP]) > len(picture.pixels)
-    assert len(seen[DOWN]) > len(picture.result)
-    for way in (UP, DOWN):
-        assert b"CURVE" in seen[way]
-        assert not any(word in seen[way] for word in (b"job.open", b"out.tile", b"hello"))
-        assert not any(
-            picture.pixels[at : at + 16] in seen[way] for at in range(0, len(picture.pixels), 997)
-        )
-        assert computers.paired.key not in seen[way]
-
-
-def test_impostor_gets_no_message(host_dir, state_dir, no_leaks):
-    """Another computer at the host's address, that lets everyone in but has not the host's key."""
-    with two_computers(host_dir, state_dir) as both:
-        both.host.stop()
-        other = curve_key_pair()
-        door = LanDoor(f"tcp://{both.address}", *other, lambda public, address: "")
-        heard = 0
-        impostor = Transport(f"ipc://{both.host_dir}/i.sock", GATE, lambda: True, lan=door)
-        picture = Picture(20, 10)
-        try:
-            over = threading.Event()
-
-            def listen():
-                nonlocal heard
-                while not over.is_set():
-                    impostor.wait(0.01)
-                    heard += impostor.receive() is not None
-
-            thread = threading.Thread(target=listen)
-            thread.start()
-            try:
-                with both.connect() as connection, pytest.raises(ServerTrouble) as caught:
-                    picture.enhance(connection)
-                before = heard
-                known = CurveKeys(other[0], *curve_key_pair())
-                info = replace(_info(both.paired), curve=known)
-                with pytest.raises(LinkTimeout):  # the impostor can hear, and does
-                    Connection(info)
-            finally:
-                over.set()
-                thread.join()
-        finally:
-            impostor.close()
-            (both.host_dir / "i.sock").unlink(missing_ok=True)
-        assert caught.value.code == "E_HOST_AWAY"
-        assert "not the computer that was paired" in caught.value.message
-        assert before == 0 < heard
-        assert picture.rows == []
-
-
 def test_paired_key_without_the_login_key_is_refused(computers):
     """The second proof: whoever copied the CURVE key alone does not get in."""
     wrong = replace(_info(computers.paired), key=bytes(32))
@@ -548,19 +299,6 @@ def test_another_computer_may_have_prints_made_and_nothing_else(computers, messa
         assert caught.value.code == "E_PROTO"
         Picture(20, 10).enhance(link)
     assert computers.host.process.poll() is None
-
-
-def test_job_of_another_computer_goes_on_to_no_third(host_dir, state_dir, no_leaks):
-    """Whatever it asks for, and whatever the host does with its own user's jobs."""
-    with two_computers(host_dir, state_dir) as both:
-        both.host.stop()
-        pair(both.host_dir, both.host_dir, "127.0.0.1:1", "nowhere", "nobody")
-        both.start_host(host="nowhere")
-        for host in ("", "nowhere"):
-            picture = Picture(20, 10, (30, 30))
-            with talk(both.paired, host=host) as link:
-                picture.enhance(link)
-            assert picture.result == picture.expected()
 
 
 def test_address_that_is_not_there_today_keeps_nobody_from_printing(start_server):

@@ -19,12 +19,6 @@ from wallprint_testing.servers import private_dir
 ADDRESS = "192.168.1.20:47970"
 
 
-@pytest.fixture
-def host_dir():
-    with private_dir() as directory:
-        yield directory
-
-
 def test_both_know_each_other_afterwards(host_dir, state_dir):
     host = pair(host_dir, state_dir, ADDRESS)
     (client,) = Pairings(host_dir).clients()

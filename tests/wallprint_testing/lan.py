@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+import pytest
 
 from wallprint_protocol import client
 from wallprint_protocol.connection import Connection
 from wallprint_server.pairing import PairedHost, Pairings
 from wallprint_server.relay import _info
-from wallprint_testing.servers import RunningServer, alive, wait_until
+from wallprint_testing.servers import RunningServer, alive, private_dir, wait_until
 
 
 def free_port() -> int:
@@ -101,3 +102,17 @@ def two_computers(host_dir: Path, here_dir: Path) -> Iterator[TwoComputers]:
         yield computers
     finally:
         computers.close()
+
+
+@pytest.fixture
+def host_dir():
+    """State directory of another computer."""
+    with private_dir() as directory:
+        yield directory
+
+
+@pytest.fixture
+def computers(host_dir, state_dir, no_leaks):
+    """A host that serves the network, and the user's computer, paired."""
+    with two_computers(host_dir, state_dir) as both:
+        yield both
