@@ -90,7 +90,8 @@ class EnhanceDialog(BaseDialog):
         self._preset = QComboBox()
         for value, sentence in preset_choices().items():
             self._preset.addItem(words().say(sentence), value)
-        self._preset.setMaxVisibleItems(24)
+        self._preset.setMaxVisibleItems(18)
+        self._preset.setStyleSheet("QComboBox { combobox-popup: 0; }")  # or it fills the screen
         self._width, self._height = Number(262144.0), Number(262144.0)
         self._unit = choice({unit: unit for unit in _DECIMALS}, start.unit)
         self._unit.setAccessibleName(_("Unit of width and height"))

@@ -134,8 +134,15 @@ class ProofDialog(BaseDialog):
         if self._sharpens():
             medium += f", {_(STRENGTHS[settings.strength])}"
         self._how.setText(
-            _("{ppi:g} ppi; {medium}; as set in Enhance for Wall Print.").format(
-                ppi=plan.ppi, medium=medium
+            words().fill(
+                N_(
+                    "{width:.1f} × {height:.1f} cm at {ppi:g} ppi; {medium}; as set in Enhance for "
+                    "Wall Print."
+                ),
+                width=plan.width_mm / 10,
+                height=plan.height_mm / 10,
+                ppi=plan.ppi,
+                medium=medium,
             )
         )
         self.allow()

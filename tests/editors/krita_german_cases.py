@@ -9,7 +9,14 @@ import sys
 
 sys.path.insert(0, os.environ["WALLPRINT_TEST_HERE"])
 
-from krita_dialog_parts import all_texts, check_page, opened, photo, tabs
+from krita_dialog_parts import (
+    all_texts,
+    check_nothing_is_cut_off,
+    check_page,
+    opened,
+    photo,
+    tabs,
+)
 from krita_support import SHOTS, close_messages, krita, run_cases, run_job, state
 
 from wallprint_protocol.print_plan import Settings
@@ -44,6 +51,27 @@ def case_enhance_in_german():
     dialog.reject()
 
 
+def case_proof_in_german():
+    yield from photo()
+    dialog = yield from opened("wallprint_proof")
+    assert dialog.windowTitle() == "Probedruck machen"
+    check_page(dialog)
+    check_nothing_is_cut_off(dialog)
+    assert not untranslated(all_texts(dialog)), untranslated(all_texts(dialog))
+    assert re.search(r"\d+,\d cm bei \d+ ppi", dialog._how.text()), dialog._how.text()
+    dialog.grab().save(str(SHOTS / "krita-proof-dialog-de.png"))
+    dialog.reject()
+
+
+def case_refusals_in_german():
+    """The sentences of the plan itself, too."""
+    yield from photo()
+    dialog = yield from opened()
+    dialog._width.setValue(2000.0)
+    assert "Wählen Sie" in dialog.refusal_line.text(), dialog.refusal_line.text()
+    dialog.reject()
+
+
 def case_sharpen_in_german():
     yield from photo()
     dialog = yield from opened("wallprint_sharpen_selection")
@@ -59,6 +87,8 @@ def case_messages_in_german():
     assert state.extension.last_message == (
         "Der Druck ist da. 2-mal Rückgängig nimmt ihn zurück."
     ), state.extension.last_message
+    texts = [button.text().replace("&", "") for button in state.extension.message.buttons]
+    assert texts == ["Bericht zeigen", "Dateien für den Drucker sichern …"], texts
     state.extension.enhance(Settings(source="selection"))
     yield 0.2
     assert close_messages() == [
