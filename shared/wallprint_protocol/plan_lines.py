@@ -15,6 +15,7 @@ from .errors import WallprintError
 from .file_formats import BIGTIFF_FROM_BYTES, FORMATS, JPEG, TIFF, file_bytes, unfit
 from .pixels import PixelLayout
 from .print_plan import CUSTOM, LayerJob, Plan, Settings
+from .print_record import PrintRecord
 from .print_size import Size, parse_print_size, px_to_mm
 from .words import N_, Refusal, Sentence, Words
 
@@ -355,3 +356,38 @@ def explain(words: Words, error: Exception) -> str:
     if error.code == "BAD_INPUT" or error.message in ("", error.sentence):
         return error.message or sentence
     return f"{sentence}\n{error.message}"
+
+
+def done_lines(words: Words, record: PrintRecord) -> list[str]:
+    """What came of a print, for the closing message: the print first, then what to know of it."""
+    plan, report, request = record.plan, record.passport.report, record.passport.request
+    lines = [
+        words.fill(
+            N_("{width:.1f} × {height:.1f} cm at {ppi:g} ppi, {columns} × {rows} px, {scale:.2f}×"),
+            width=plan.width_mm / 10,
+            height=plan.height_mm / 10,
+            ppi=plan.ppi,
+            columns=plan.out.width,
+            rows=plan.out.height,
+            scale=plan.placement.scale,
+        ),
+        words.fill(
+            N_("Computed in {seconds:.0f} s on {device}."),
+            seconds=record.seconds,
+            device=report.get("device", ""),
+        ),
+    ]
+    if report.get("detail"):
+        detail = Detail.from_map(report["detail"])
+        budget = detail.budget(request.window, request.rect.size, request.options.ppi)
+        lines.append(words.say(budget.told()))
+    seams = report.get("seams") or {}
+    if seams.get("borders"):
+        text = N_("All {borders} borders between tiles were compared: no seam.")
+        if seams.get("left"):
+            text = N_("Of {borders} borders between tiles {left} show a step; look at them.")
+        lines.append(words.fill(text, borders=seams["borders"], left=seams.get("left", 0)))
+    panels = panels_line(words, plan)
+    if panels:
+        lines.append(panels)
+    return lines

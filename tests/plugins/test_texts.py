@@ -9,6 +9,8 @@ import re
 import string
 from pathlib import Path
 
+import pytest
+
 from wallprint_protocol.errors import CODES
 from wallprint_server.install import catalogues
 
@@ -62,12 +64,18 @@ def test_placeholders_and_mnemonics_survive():
             assert (re.search(rf"{mark}\w", german) is not None) == has or "{" in english, english
 
 
-def test_mnemonics_of_gimps_dialog_differ():
+# What only the dialog of the print has, and only that of its proof.
+ONLY_PRINT, ONLY_PROOF = {"_Enhance", "Resul_t"}, {"Mak_e", "In all s_trengths"}
+
+
+@pytest.mark.parametrize("left_out", [ONLY_PROOF, ONLY_PRINT])
+def test_mnemonics_of_gimps_dialogs_differ(left_out):
     package = ROOT / "plugin_gimp" / "wallprint-gimp" / "wallprint_gimp"
-    labels = {"_Enhance"}
-    for name in ("arguments.py", "dialog.py", "advanced.py"):
+    labels = set()
+    for name in ("arguments.py", "dialog.py", "advanced.py", "edges_tab.py"):
         labels |= {text for text in texts(package / name) if re.search(r"_\w", text)}
-    labels.remove("Lon_g side of the layer on paper (mm)")  # in the other dialog only
+    assert left_out <= labels
+    labels -= {"Lon_g side of the layer on paper (mm)", *left_out}  # the first: in no such dialog
     assert len(labels) == 17
     for translate in (str, GERMAN.__getitem__):
         keys = sorted(re.search(r"_(\w)", translate(label))[1].lower() for label in labels)

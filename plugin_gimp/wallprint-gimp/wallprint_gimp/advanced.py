@@ -1,4 +1,4 @@
-"""The folded part of the dialog: network, tiles, printer, device, and a test of the chain."""
+"""The tab about computing: printer, network, tiles, device, and a test of the chain."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import gi
 
 gi.require_version("Gtk", "3.0")
-from gi.repository import Gimp, GLib, Gtk  # noqa: E402
+from gi.repository import Gimp, Gtk  # noqa: E402
 
 from wallprint_protocol import client  # noqa: E402
 from wallprint_protocol.errors import Cancelled, WallprintError  # noqa: E402
@@ -16,70 +16,56 @@ from wallprint_protocol.print_plan import Settings  # noqa: E402
 from wallprint_protocol.print_size import Size, place  # noqa: E402
 from wallprint_protocol.request import Request  # noqa: E402
 
+from .arguments import choices_of  # noqa: E402
 from .texts import _, explain  # noqa: E402
-from .widgets import Rows  # noqa: E402
+from .turns import Turns  # noqa: E402
+from .widgets import Column, line  # noqa: E402
 from .window import pump  # noqa: E402
 
 _TEST_PX = 16
-_DEFAULTS = {"model": "", "tile": 0, "printer": "none", "device": "auto"}
 
 
 class Advanced:
-    """An expander; open from the start when one of its values is not the default.
+    """The column.
 
     Args:
-        dialog: the procedure's.
-        config: its values.
-        rows: makes the rows.
-        settings: gives the dialog's present values.
+        config: the procedure's values.
+        settings: gives the dialog's present ones.
+        turns: of the dialog.
     """
 
-    def __init__(self, dialog, config, rows: Rows, settings: Callable[[], Settings]) -> None:
-        self._settings = settings
-        self._running = self._stopped = False
-        tile = rows.spin("tile", _("Tile si_ze (px)"), _("automatic"), 4096.0, 64.0)
+    def __init__(self, config, settings: Callable[[], Settings], turns: Turns) -> None:
+        self._settings, self._turns = settings, turns
+        column = Column(config)
+        self.widget = column.widget
+        column.row(_("Match printer"), column.choice("printer", choices_of("printer")))
+        own = _("Name of an enlarging network; empty: the style's own")
+        column.row(_("Network"), column.text("model", own))
+        tile = column.number("tile", 64.0, lowest=_("automatic"))
+        column.row(_("Tile si_ze (px)"), tile)
+        column.row(_("Compute on"), column.choice("device", choices_of("device")))
         self._button = Gtk.Button(label=_("Test connection"), halign=Gtk.Align.START)
-        self._button.connect("clicked", lambda _button: GLib.idle_add(self.test))
-        self._answer = Gtk.Label(xalign=0.0)
-        self._answer.set_line_wrap(True)
-        self._answer.set_max_width_chars(46)
-        content = ["model", tile, "printer", "device", self._button, self._answer]
-        box = rows.box("advanced-content", content)
-        box.set_margin_top(6)
-        box.set_margin_start(12)
-        self.widget = Gtk.Expander.new_with_mnemonic(_("Ad_vanced"))
-        self.widget.add(box)
-        used = any(config.get_property(name) != value for name, value in _DEFAULTS.items())
-        self.widget.set_expanded(used)
-        self.widget.show()
-        box.show()
+        self._button.connect("clicked", lambda _button: self._clicked())
+        column.add(self._button)
+        self._answer = line()
+        column.add(self._answer)
 
-    def stop(self) -> None:
-        """The dialog goes away: end a running test."""
-        self._stopped = True
-
-    def test(self) -> bool:
-        """Have sixteen pixels enlarged by the chosen network on the chosen device; say how it went.
-
-        Returns False (an idle call).
-        """
-        if self._running:
-            return False
-        self._running = True
+    def _clicked(self) -> None:
         self._button.set_sensitive(False)
         self._say(_("Asking the server…"))
+        self._turns.start(self.test)
+
+    def test(self) -> None:
+        """Have sixteen pixels enlarged by the chosen network on the chosen device; tell."""
         try:
             answer = self._ask()
         except Cancelled:
-            return False
+            return
         except (WallprintError, ValueError) as error:
             answer = explain(error).replace("\n", " ")
-        finally:
-            self._running = False
-        if not self._stopped:
+        if not self._turns.stopped:
             self._say(answer)
             self._button.set_sensitive(True)
-        return False
 
     def _ask(self) -> str:
         settings = self._settings()
@@ -117,8 +103,8 @@ class Advanced:
 
     def _should_cancel(self) -> bool:
         pump()
-        return self._stopped
+        return self._turns.should_end()
 
     def _say(self, text: str) -> None:
-        if not self._stopped:
+        if not self._turns.stopped:
             self._answer.set_text(text)

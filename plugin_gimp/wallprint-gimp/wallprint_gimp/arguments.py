@@ -8,66 +8,56 @@ from __future__ import annotations
 
 from gi.repository import Gimp, GObject
 
-from wallprint_protocol.print_plan import CUSTOM, EDGE_MM, PRESETS, Settings
+from wallprint_protocol import plan_lines
+from wallprint_protocol.panels import MAX_PANELS
+from wallprint_protocol.print_plan import EDGE_MM, OVERLAP_MM, Settings
 from wallprint_protocol.print_size import MAX_PPI, MIN_PPI, PRINTER_FAMILIES
 
-from .texts import N_, _
+from .texts import N_, _, words
 
 ENHANCE = "plug-in-wallprint-enhance"
 SHARPEN = "plug-in-wallprint-sharpen-selection"
+PROOF = "plug-in-wallprint-proof"
 AUTOMATIC = -1
 MAX_TILE_PX = 4096
 MAX_EDGE_MM = 500.0
+MAX_SHEET_MM = 10_000.0
 _RW = GObject.ParamFlags.READWRITE
-_PRINTERS = {
-    "none": N_("Off"),
-    "300": N_("Canon, HP: 300 or 600 ppi"),
-    "360": N_("Epson: 360 or 720 ppi"),
-}
+_DEVICES = {"auto": N_("Automatic"), "cpu": "CPU", "cuda": "CUDA", "mps": "Metal"}
 
-# Argument -> (nick, label) of its choices.
+# Argument -> its choices, nick and label; the presets are those of this computer.
 CHOICES = {
-    "preset": tuple((name.lower(), N_("Custom") if name == CUSTOM else name) for name in PRESETS),
-    "unit": (("cm", "cm"), ("mm", "mm"), ("in", "in"), ("px", "px")),
-    "fit": (
-        ("keep", N_("Keep ratio")),
-        ("crop", N_("Crop to fill")),
-        ("pad", N_("Pad with white")),
-    ),
-    "edges": (
-        ("none", N_("No edges")),
-        ("bleed", N_("Bleed, to be cut off")),
-        ("wrap", N_("Gallery wrap, mirrored")),
-    ),
-    "style": (
-        ("faithful", N_("Faithful: adds nothing")),
-        ("enhanced", N_("Enhanced: may invent detail")),
-    ),
-    "apply-to": (
-        ("layer", N_("Active layer")),
-        ("visible", N_("Visible picture")),
-        ("selection", N_("Selection only")),
-    ),
-    "medium": (
-        ("glossy", N_("Glossy paper")),
-        ("matte", N_("Matte or fine art paper")),
-        ("canvas", N_("Canvas")),
-        ("backlit", N_("Backlit film")),
-        ("screen", N_("Screen only")),
-        ("none", N_("None")),
-    ),
-    "strength": (("low", N_("Low")), ("standard", N_("Standard")), ("high", N_("High"))),
-    "result": (
-        ("new-layer", N_("New layer, image scaled")),
-        ("new-image", N_("New image")),
-        ("replace", N_("Replace the layer")),
-    ),
-    "printer": tuple((name, _PRINTERS[name]) for name in PRINTER_FAMILIES),
-    "device": (("auto", N_("Automatic")), ("cpu", "CPU"), ("cuda", "CUDA"), ("mps", "Metal")),
+    "unit": plan_lines.UNITS,
+    "orientation": plan_lines.ORIENTATIONS,
+    "fit": plan_lines.FITS,
+    "anchor": plan_lines.ANCHORS,
+    "edges": plan_lines.EDGES,
+    "wrap-fill": plan_lines.WRAP_FILLS,
+    "style": plan_lines.STYLES,
+    "apply-to": plan_lines.SOURCES,
+    "medium": plan_lines.MEDIA,
+    "strength": plan_lines.STRENGTHS,
+    "result": plan_lines.RESULTS,
+    "printer": {name: plan_lines.PRINTERS[name] for name in PRINTER_FAMILIES},
+    "device": _DEVICES,
+    "paper": plan_lines.PAPERS,
 }
 # The default where it is not the first.
 DEFAULTS = {"medium": "matte", "strength": "standard"}
-_PRESET_BY_NICK = {name.lower(): name for name in PRESETS}
+
+
+def choices_of(name: str) -> dict[str, str]:
+    """Nicks of a choice with their labels in the user's language."""
+    if name == "preset":
+        offered = plan_lines.preset_choices()
+        return {value.lower(): words().say(text) for value, text in offered.items()}
+    return {nick: _(text) for nick, text in CHOICES[name].items()}
+
+
+def _preset(nick: str) -> str:
+    """`Settings.preset` of a nick; GIMP's are lower case."""
+    known = {value.lower(): value for value in plan_lines.preset_choices()}
+    return plan_lines.preset_of(known.get(nick, nick))
 
 
 def settings_of(config, name: str) -> Settings:
@@ -89,18 +79,27 @@ def settings_of(config, name: str) -> Settings:
         return Settings(**common)
     edges = config.get_property("edges")
     return Settings(
-        preset=_PRESET_BY_NICK[config.get_property("preset")],
+        preset=_preset(config.get_property("preset")),
         width=config.get_property("width"),
         height=config.get_property("height"),
         unit=config.get_property("unit"),
         ppi=config.get_property("ppi"),
+        orientation=config.get_property("orientation"),
         fit=config.get_property("fit"),
+        anchor=config.get_property("anchor"),
         edges=edges,
         edge_mm=config.get_property("edge-width") or EDGE_MM[edges],
+        wrap_fill=config.get_property("wrap-fill"),
+        wrap_colour=config.get_property("wrap-colour"),
+        panel_rows=config.get_property("panel-rows"),
+        panel_columns=config.get_property("panel-columns"),
+        sheet_width_mm=config.get_property("sheet-width"),
+        overlap_mm=config.get_property("overlap"),
+        crop_marks=config.get_property("crop-marks"),
         style=config.get_property("style"),
         repair=amount("repair"),
         source=config.get_property("apply-to"),
-        result=config.get_property("result"),
+        result=config.get_property("result") if name == ENHANCE else Settings.result,
         model=(config.get_property("model") or "").strip(),
         tile_px=config.get_property("tile"),
         printer=config.get_property("printer"),
@@ -110,15 +109,42 @@ def settings_of(config, name: str) -> Settings:
 
 def add_enhance_arguments(procedure) -> None:
     """Those of Enhance for Wall Print, in the order of the dialog."""
+    add_print_arguments(procedure)
+    _choice(procedure, "result", _("Resul_t"), None)
+    procedure.add_image_return_value(
+        "result-image", _("Result"), _("Image with the print"), False, _RW
+    )
+
+
+def add_proof_arguments(procedure) -> None:
+    """Those of Make a Proof Sheet: where it goes, and the print that it is of."""
+    procedure.add_string_argument(
+        "folder", _("Folder"), _("Where the sheet is written, as PDF and as TIFF"), "", _RW
+    )
+    _choice(procedure, "paper", _("Paper"), _("Of the proof sheet"))
+    procedure.add_boolean_argument(
+        "strengths",
+        _("In all s_trengths"),
+        _("Each crop in all strengths of the output sharpening"),
+        False,
+        _RW,
+    )
+    add_print_arguments(procedure)
+
+
+def add_print_arguments(procedure) -> None:
+    """Those that say what print is made."""
     _choice(procedure, "preset", _("Preset"), _("Paper or frame size"))
     follows = _("0: follows from the other side; both 0: 100 cm on the long side")
     _length(procedure, "width", _("Wi_dth"), follows, 262144.0, 0.0)
     _length(procedure, "height", _("Hei_ght"), follows, 262144.0, 0.0)
-    _choice(procedure, "unit", _("_Unit"), _("Unit of width and height"))
+    _choice(procedure, "unit", _("Unit"), _("Unit of width and height"))
     procedure.add_double_argument(
         "ppi", _("Resolut_ion (ppi)"), _("Pixels per inch of paper"), MIN_PPI, MAX_PPI, 200.0, _RW
     )
+    _choice(procedure, "orientation", _("Orientation"), _("Of the paper"))
     _choice(procedure, "fit", _("_Fit"), _("When the paper's proportions are others"))
+    _choice(procedure, "anchor", _("Place"), _("What a crop keeps; where padding puts the picture"))
     _choice(procedure, "edges", _("Edges"), _("Picture beyond the print's size"))
     _length(
         procedure,
@@ -128,13 +154,33 @@ def add_enhance_arguments(procedure) -> None:
         MAX_EDGE_MM,
         0.0,
     )
+    _choice(procedure, "wrap-fill", _("Wrapped with"), _("What goes round the bar"))
+    procedure.add_string_argument(
+        "wrap-colour", _("Colour"), _("Of the wrap, as #RRGGBB"), Settings.wrap_colour, _RW
+    )
+    for name, label, blurb in (
+        ("panel-rows", _("Rows"), _("Panels on top of each other")),
+        ("panel-columns", _("Columns"), _("Panels side by side")),
+    ):
+        procedure.add_int_argument(name, label, blurb, 1, MAX_PANELS, 1, _RW)
+    _length(
+        procedure,
+        "sheet-width",
+        _("Widest sheet (mm)"),
+        _("That goes through the printer; gives the columns. 0: any"),
+        MAX_SHEET_MM,
+        0.0,
+    )
+    shared = _("What neighbouring panels share")
+    _length(procedure, "overlap", _("Overlap (mm)"), shared, MAX_EDGE_MM, OVERLAP_MM)
+    marks = _("On white paper around each panel, when it is written to a file")
+    procedure.add_boolean_argument("crop-marks", _("Crop marks"), marks, False, _RW)
     _distance(procedure)
     _choice(procedure, "style", _("St_yle"), None)
     _amount(procedure, "repair", _("Re_pair"), _("Remove JPEG artefacts and noise; -1: automatic"))
     _amount(procedure, "deblur", _("De_blur"), _("Remove blur; -1: automatic"))
     _choice(procedure, "apply-to", _("_Apply to"), None)
     _finish(procedure)
-    _choice(procedure, "result", _("Resul_t"), None)
     procedure.add_string_argument(
         "model", _("Network"), _("Name of an enlarging network; empty: the style's own"), "", _RW
     )
@@ -149,9 +195,6 @@ def add_enhance_arguments(procedure) -> None:
     )
     _choice(procedure, "printer", _("Match printer"), _("Use the printer's own resolution"))
     _choice(procedure, "device", _("Compute on"), None)
-    procedure.add_image_return_value(
-        "result-image", _("Result"), _("Image with the print"), False, _RW
-    )
 
 
 def add_sharpen_arguments(procedure) -> None:
@@ -172,10 +215,10 @@ def add_sharpen_arguments(procedure) -> None:
 
 def _choice(procedure, name, label, blurb):
     choice = Gimp.Choice.new()
-    options = CHOICES[name]
-    for number, (nick, text) in enumerate(options):
-        choice.add(nick, number, _(text), "")
-    default = DEFAULTS.get(name, options[0][0])
+    options = choices_of(name)
+    for number, (nick, text) in enumerate(options.items()):
+        choice.add(nick, number, text, "")
+    default = DEFAULTS.get(name, next(iter(options)))
     procedure.add_choice_argument(name, label, blurb, choice, default, _RW)
 
 

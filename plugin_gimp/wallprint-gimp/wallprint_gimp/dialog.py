@@ -1,7 +1,7 @@
-"""The dialog of Enhance for Wall Print: GIMP's ProcedureDialog, live lines, the preview of a spot.
+"""The dialog of Enhance for Wall Print: what one decides, lines that follow, the preview of a spot.
 
 Every value is an argument of the procedure, so Reset, saved settings and "last values" are GIMP's
-own. The arithmetic is `print_plan`'s.
+own. The arithmetic is `print_plan`'s, and what is said of it `plan_lines`'.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ gi.require_version("GimpUi", "3.0")
 gi.require_version("Gtk", "3.0")
 from gi.repository import Gimp, GimpUi, Gtk  # noqa: E402
 
-from wallprint_protocol import forecast  # noqa: E402
+from wallprint_protocol import plan_lines  # noqa: E402
 from wallprint_protocol.errors import WallprintError  # noqa: E402
 from wallprint_protocol.print_plan import (  # noqa: E402
     CUSTOM,
@@ -26,34 +26,33 @@ from wallprint_protocol.print_plan import (  # noqa: E402
 )
 from wallprint_protocol.print_size import Rect, Size  # noqa: E402
 
-from . import pixels, run  # noqa: E402
+from . import passports, pixels, run  # noqa: E402
 from .advanced import Advanced  # noqa: E402
-from .arguments import SHARPEN, settings_of  # noqa: E402
+from .arguments import PROOF, choices_of, settings_of  # noqa: E402
+from .detail_meter import DetailMeter  # noqa: E402
+from .edges_tab import EdgesTab  # noqa: E402
 from .preview import Preview  # noqa: E402
-from .sharpen_dialog import SharpenDialog  # noqa: E402
-from .texts import _, explain, fill  # noqa: E402
-from .widgets import Rows, label_of, one_of, source_line  # noqa: E402
+from .texts import _, explain, words  # noqa: E402
+from .turns import Turns  # noqa: E402
+from .widgets import Column, line, own_box, source_line  # noqa: E402
 
-_UNIT_MM = {"mm": 1.0, "cm": 10.0, "in": 25.4}
 _COLUMN_GAP_PX = 18
-_GROUP_GAP_PX = 10
+_TAB_GAP_PX = 8
+_WIDE_CHARS = 150
 
 
-def ask(procedure, config, image: Gimp.Image, layer: Gimp.Layer) -> bool:
-    """Show the procedure's dialog; whether the user wants to go on."""
-    GimpUi.init(procedure.get_name())
-    kind = SharpenDialog if procedure.get_name() == SHARPEN else EnhanceDialog
-    dialog = kind(procedure, config, image, layer)
-    try:
-        return dialog.ask()
-    finally:
-        dialog.close()
+class PrintDialog:
+    """A print, in the order of what one decides first: for Enhance, and for a proof of it.
 
-
-class EnhanceDialog:
-    """Enhance for Wall Print, in the order of what one decides first."""
+    Args:
+        procedure: the procedure.
+        config: its values.
+        image: the document.
+        layer: the active layer.
+    """
 
     def __init__(self, procedure, config, image, layer) -> None:
+        self._is_proof = procedure.get_name() == PROOF
         self._config, self._image, self._layer = config, image, layer
         self._settings = lambda: settings_of(config, procedure.get_name())
         self._canvas = run.canvas_of(image)
@@ -62,13 +61,19 @@ class EnhanceDialog:
         self._busy = False
         self._leader = ""  # the side that the user typed last; the other follows it
         self._unit = config.get_property("unit")
+        self._plan: Plan | None = None
+        self._shown: Settings | None = None
+        self._turns = Turns()
         has_selection = not Gimp.Selection.is_empty(image)
         config.set_property("apply-to", "selection" if has_selection else "layer")
-        self._dialog = GimpUi.ProcedureDialog.new(procedure, config, _("Enhance for Wall Print"))
-        self._dialog.set_ok_label(_("_Enhance"))
+        self._layout = pixels.format_of(layer).layout
+        title = _("Make a Proof Sheet") if self._is_proof else _("Enhance for Wall Print")
+        self._dialog = GimpUi.ProcedureDialog.new(procedure, config, title)
+        self._dialog.set_ok_label(_("Mak_e") if self._is_proof else _("_Enhance"))
         self._chain = Gtk.CheckButton.new_with_mnemonic(_("_Keep proportions"))
         self._chain.set_active(not (config.get_property("width") and config.get_property("height")))
-        self._preview = Preview(image, layer, self._settings)
+        self._preview = Preview(image, layer, self._settings, self._turns)
+        self._meter = DetailMeter(image, layer, self._turns, self._update)
         self._lay_out()
         self._fill_sides()
         self._fill_edge()
@@ -88,75 +93,96 @@ class EnhanceDialog:
 
     def close(self) -> None:
         """Take the window away."""
-        self._stop()
+        self._turns.stopped = True
         self._dialog.destroy()
 
     def _on_response(self, _dialog, response) -> None:
-        """GTK waits for a running preview or test, so they must end before the dialog can."""
+        """GTK waits for a job that runs, so it must end before the dialog can."""
         ends = (Gtk.ResponseType.OK, Gtk.ResponseType.CANCEL, Gtk.ResponseType.DELETE_EVENT)
         if response in ends:
-            self._stop()
-
-    def _stop(self) -> None:
-        self._preview.stop()
-        self._advanced.stop()
+            self._turns.stopped = True
 
     # -- layout ------------------------------------------------------------------------------------
 
     def _lay_out(self) -> None:
-        dialog, config = self._dialog, self._config
-        label_of(dialog, "source-line", source_line(self._image, self._layer), chars=150)
-        self._pixels = label_of(dialog, "pixels-line", "")
-        self._advice = label_of(dialog, "advice-line", "")
-        self._halo = label_of(dialog, "halo-line", "")
-        self._refusal = label_of(dialog, "refusal-line", "", chars=150)
-        self._cost = label_of(dialog, "cost-line", "", chars=150)
-        left, middle, right = (Rows(dialog, config) for _column in range(3))
-        automatic = _("automatic")
-        distance = left.spin(
-            "distance", _("Vie_wed from (cm)"), _("1.5 diagonals"), 100_000.0, 10.0
-        )
-        repair = middle.spin("repair", _("Re_pair"), automatic, 100.0, 5.0)
-        deblur = middle.spin("deblur", _("De_blur"), automatic, 100.0, 5.0)
-        sides = ["preset", "width", "height", "unit", self._chain, "ppi", "pixels-line"]
-        self._group(left, "size", _("Print size"), sides)
-        self._group(left, "fit", _("On the paper"), ["fit", "edges", "edge-width"])
-        self._group(left, "viewing", _("Viewed from"), [distance, "advice-line"])
-        self._group(middle, "enhance", _("Enhancing"), ["style", repair, deblur])
-        self._group(middle, "where", _("Apply to"), ["apply-to", "feather"])
-        finish = ["medium", "strength", "halo-line"]
-        self._group(middle, "finish", _("Output sharpening"), finish)
-        self._group(middle, "result", _("Result"), ["result"])
-        self._column("left", ["size", "fit", "viewing"])
-        self._column("middle", ["enhance", "where", "finish", "result"])
-        columns = dialog.fill_box("columns", ["left", "middle"])
-        columns.set_orientation(Gtk.Orientation.HORIZONTAL)
-        columns.set_spacing(_COLUMN_GAP_PX)
-        self._advanced = Advanced(dialog, config, right, self._settings)
-        last = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=_GROUP_GAP_PX)
-        preview = GimpUi.Frame.new(_("Preview"))
-        preview.add(self._preview.widget)
-        last.pack_start(preview, False, False, 0)
-        last.pack_start(self._advanced.widget, False, False, 0)
-        last.show()
-        preview.show_all()
-        columns.pack_start(last, True, True, 0)
-        dialog.fill(["source-line", "columns", "refusal-line", "cost-line"])
-        for name, by, values, wanted in (
-            ("feather", "apply-to", ("selection",), True),
-            ("edge-width", "edges", ("bleed", "wrap"), True),
-            ("strength", "medium", ("none", "screen"), False),
+        head = source_line(self._image, self._layer)
+        box = own_box(self._dialog, head, chars=_WIDE_CHARS)
+        self._advanced = Advanced(self._config, self._settings, self._turns)
+        self._edges_tab = EdgesTab(self._config)
+        tabs = Gtk.Notebook()
+        for title, content in (
+            (_("Preview"), self._preview.widget),
+            (_("Edges and c_uts"), self._edges_tab.widget),
+            (_("Ad_vanced"), self._advanced.widget),
         ):
-            dialog.set_sensitive_if_in(name, None, by, one_of(*values), wanted)
+            content.set_border_width(_TAB_GAP_PX)
+            label = Gtk.Label.new_with_mnemonic(title)
+            label.set_margin_start(_TAB_GAP_PX)
+            label.set_margin_end(_TAB_GAP_PX)
+            tabs.append_page(content, label)
+        columns = Gtk.Box(spacing=_COLUMN_GAP_PX)
+        columns.pack_start(self._paper_column(), False, False, 0)
+        columns.pack_start(self._making_column(), False, False, 0)
+        columns.pack_start(tabs, True, True, 0)
+        box.pack_start(columns, True, True, 0)
+        self._refusal, self._cost = line(chars=_WIDE_CHARS), line(chars=_WIDE_CHARS)
+        box.pack_start(self._refusal, False, False, 0)
+        box.pack_start(self._cost, False, False, 0)
+        box.show_all()
 
-    def _group(self, rows: Rows, name: str, title: str, content: list) -> None:
-        self._dialog.get_label(f"{name}-title", title, False, False)
-        rows.box(f"{name}-content", content)
-        self._dialog.fill_frame(f"{name}-frame", f"{name}-title", False, f"{name}-content")
+    def _paper_column(self) -> Gtk.Widget:
+        """What is on paper."""
+        column = Column(self._config)
+        column.title(_("Print size"))
+        column.row(_("Preset"), column.choice("preset", choices_of("preset")))
+        self._width = column.number("width", 1.0, digits=2)
+        self._unit_list = column.choice("unit", choices_of("unit"), _("Unit of width and height"))
+        column.row(_("Wi_dth"), self._width, self._unit_list)
+        self._height = column.number("height", 1.0, digits=2)
+        column.row(_("Hei_ght"), self._height)
+        column.add(self._chain)
+        column.row(_("Orientation"), column.choice("orientation", choices_of("orientation")))
+        column.row(_("Resolut_ion (ppi)"), column.number("ppi", 10.0, digits=1))
+        self._pixels = column.add(line())
+        column.title(_("On the paper"))
+        places = _("What a crop keeps; where padding puts the picture")
+        self._anchor = column.choice("anchor", choices_of("anchor"), places)
+        column.row(_("_Fit"), column.choice("fit", choices_of("fit")), self._anchor)
+        width = _("Width of the edges on each side, mm")
+        self._edge_width = column.number("edge-width", 1.0, digits=1, hint=width)
+        column.row(_("Edges (mm)"), column.choice("edges", choices_of("edges")), self._edge_width)
+        self._fit = column.add(line())
+        distance = column.number("distance", 10.0, lowest=_("1.5 diagonals"))
+        column.row(_("Vie_wed from (cm)"), distance)
+        self._advice = column.add(line())
+        return column.widget
 
-    def _column(self, name: str, groups: list[str]) -> None:
-        box = self._dialog.fill_box(name, [f"{group}-frame" for group in groups])
-        box.set_spacing(_GROUP_GAP_PX)
+    def _making_column(self) -> Gtk.Widget:
+        """How it is made, and what comes of it."""
+        column = Column(self._config)
+        column.title(_("Enhancing"))
+        column.row(_("St_yle"), column.choice("style", choices_of("style")))
+        automatic = _("automatic")
+        column.row(_("Re_pair"), column.number("repair", 5.0, lowest=automatic))
+        column.row(_("De_blur"), column.number("deblur", 5.0, lowest=automatic))
+        feather = _("Soft edge of the selection, on paper")
+        self._feather = column.number("feather", 0.5, digits=1, hint=feather)
+        column.row(_("_Apply to"), column.choice("apply-to", choices_of("apply-to")))
+        column.row(_("Feather (mm)"), self._feather)
+        column.title(_("Output sharpening"))
+        column.row(_("_Medium"), column.choice("medium", choices_of("medium")))
+        self._strength = column.choice("strength", choices_of("strength"))
+        column.row(_("Stre_ngth"), self._strength)
+        self._halo = column.add(line())
+        column.title(_("Proof sheet") if self._is_proof else _("Result"))
+        if self._is_proof:
+            all_strengths = column.check("strengths", _("In all s_trengths"))
+            column.row(_("Paper"), column.choice("paper", choices_of("paper")), all_strengths)
+            column.row(_("Folder"), column.folder("folder", _("Folder for the sheet")))
+        else:
+            column.row(_("Resul_t"), column.choice("result", choices_of("result")))
+        self._detail, self._files = column.add(line()), column.add(line())
+        return column.widget
 
     # -- live --------------------------------------------------------------------------------------
 
@@ -186,7 +212,8 @@ class EnhanceDialog:
     def _unit_changed(self) -> None:
         old, self._unit = self._unit, self._config.get_property("unit")
         ppi = self._config.get_property("ppi")
-        per_mm = {**{u: 1 / mm for u, mm in _UNIT_MM.items()}, "px": ppi / 25.4}
+        per_mm = {unit: 1 / mm for unit, mm in plan_lines.UNIT_MM.items()}
+        per_mm["px"] = ppi / 25.4
         for name in ("width", "height"):
             self._set(name, self._config.get_property(name) / per_mm[old] * per_mm[self._unit])
 
@@ -228,10 +255,7 @@ class EnhanceDialog:
 
     def _update(self) -> None:
         """The lines that follow the values; reasons to refuse come before the run."""
-        custom = self._config.get_property("preset") == CUSTOM
-        for name in ("width", "height", "unit"):
-            self._dialog.set_sensitive(name, custom, None, None, False)
-        self._chain.set_sensitive(custom)
+        self._grey_out()
         try:
             settings = self._live_settings()
             plan = run.plan_of(self._image, settings)
@@ -242,88 +266,49 @@ class EnhanceDialog:
             self._dialog.set_response_sensitive(Gtk.ResponseType.OK, False)
             return
         self._dialog.set_response_sensitive(Gtk.ResponseType.OK, True)
-        self._refusal.set_text("")
-        self._pixels.set_text(_pixels_line(plan))
-        self._advice.set_text(_advice_line(plan))
-        self._halo.set_text(_halo_line(plan, settings))
-        self._cost.set_text(self._cost_line(settings, job, rect.size))
-        self._preview.changed(plan, settings)
+        self._show(plan, settings, job, rect.size)
+        if plan != self._plan or settings != self._shown:
+            self._plan, self._shown = plan, settings
+            self._preview.changed(plan, settings)
+
+    def _grey_out(self) -> None:
+        """Values that do not count."""
+        value = self._config.get_property
+        custom = value("preset") == CUSTOM
+        for widget in (self._width, self._height, self._unit_list, self._chain):
+            widget.set_sensitive(custom)
+        self._anchor.set_sensitive(value("fit") != "keep")
+        self._edge_width.set_sensitive(value("edges") != "none")
+        self._feather.set_sensitive(value("apply-to") == "selection")
+        self._strength.set_sensitive(value("medium") not in ("none", "screen"))
+
+    def _show(self, plan: Plan, settings: Settings, job: LayerJob, size: Size) -> None:
+        say = words()
+        earlier = passports.earlier_sharpening(self._image, self._layer, settings)
+        warnings = [plan_lines.sharpened_line(say, earlier, settings)]
+        refused = plan_lines.presets_refusal()
+        warnings += [say.say(refused)] if refused else []
+        self._refusal.set_markup(_escape("\n".join(text for text in warnings if text)))
+        self._pixels.set_text(plan_lines.pixels_line(say, plan, settings))
+        fit = plan_lines.fit_line(say, plan, settings)
+        self._fit.set_text(fit)
+        self._fit.set_visible(bool(fit))
+        self._advice.set_text(plan_lines.advice_line(say, plan))
+        self._halo.set_text(plan_lines.halo_line(say, plan, settings))
+        detail = self._meter.detail(settings)
+        if detail is None:
+            self._detail.set_text(self._meter.status)
+        else:
+            self._detail.set_text(plan_lines.detail_line(say, detail, job, plan.ppi))
+        self._files.set_text(plan_lines.files_line(say, plan, self._layout))
+        self._cost.set_text(plan_lines.cost_line(say, settings, self._layout, size, job))
+        self._edges_tab.show(plan, settings)
 
     def _layer_rect(self, settings: Settings) -> Rect:
         if settings.source == "visible":
             return Rect(0, 0, self._canvas.width, self._canvas.height)
         _ok, x, y = self._layer.get_offsets()
         return Rect(x, y, self._layer.get_width(), self._layer.get_height())
-
-    def _cost_line(self, settings: Settings, job: LayerJob, size: Size) -> str:
-        expected, known = forecast.seconds(settings, job.placement)
-        if expected < 90:
-            time = fill(_("about {count} s"), count=max(1, round(expected)))
-        else:
-            time = fill(_("about {count} min"), count=round(expected / 60))
-        if not known:
-            time = fill(_("{time} without a graphics card (first estimate)"), time=time)
-        layout = pixels.format_of(self._layer).layout
-        room = forecast.room(settings, layout, size, job.placement)
-        return fill(
-            _(
-                "Forecast: {time}; {document} in the document, {disk} on the disk and {memory} of "
-                "memory in the server meanwhile."
-            ),
-            time=time,
-            document=_amount(room.result),
-            disk=_amount(room.disk),
-            memory=_amount(room.server),
-        )
-
-
-def _pixels_line(plan: Plan) -> str:
-    line = fill(
-        _("{width} × {height} px, {megapixels:.1f} MP, {scale:.2f}×"),
-        width=plan.out.width,
-        height=plan.out.height,
-        megapixels=plan.megapixels,
-        scale=plan.placement.scale,
-    )
-    if plan.edge_px:
-        line += "\n" + fill(
-            _("with edges of {edge} px; trimmed {width:.1f} × {height:.1f} cm"),
-            edge=plan.edge_px,
-            width=plan.width_mm / 10,
-            height=plan.height_mm / 10,
-        )
-    return line
-
-
-def _advice_line(plan: Plan) -> str:
-    return fill(
-        _(
-            "From {distance:.0f} cm: {needed:.0f} ppi are enough; {ppi:g} ppi hold to {near:.0f} "
-            "cm."
-        ),
-        distance=plan.distance_mm / 10,
-        needed=plan.needed_ppi,
-        ppi=plan.ppi,
-        near=plan.holds_to_mm / 10,
-    )
-
-
-def _halo_line(plan: Plan, settings: Settings) -> str:
-    if settings.sharpen == "none":
-        return _("Not sharpened for paper.")
-    return fill(
-        _("Halo {width:.2f} mm (1/{part:.0f} in), {px:.1f} px"),
-        width=plan.halo_mm,
-        part=25.4 / plan.halo_mm,
-        px=plan.halo_mm * plan.ppi / 25.4,
-    )
-
-
-def _amount(count: int) -> str:
-    """Bytes for people."""
-    if count >= 1e9:
-        return fill("{count:.1f} GB", count=count / 1e9)
-    return fill("{count} MB", count=max(1, round(count / 1e6)))
 
 
 def _escape(text: str) -> str:

@@ -5,21 +5,17 @@ Until `put` is called the result is a layer of no layer stack, or an image that 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
 from gi.repository import Gimp
 
-from wallprint_protocol import __version__
 from wallprint_protocol.errors import BadInput
+from wallprint_protocol.passport import Passport
 from wallprint_protocol.print_plan import LayerJob, Plan, Settings, canvas_geometry
 from wallprint_protocol.print_size import Rect, Size
 
-from . import pixels
+from . import passports, pixels
 from .texts import _
-
-PARASITE = "wallprint"  # of a result's layer: how it was made, as JSON
 
 
 @dataclass(frozen=True)
@@ -102,13 +98,6 @@ def empty_layer(
     return new
 
 
-def describe(layer: Gimp.Layer, options: dict[str, Any], report: dict[str, Any]) -> None:
-    """Keep with the layer how it was made: options of the job and the server's report."""
-    text = json.dumps({"wallprint": __version__, "options": options, "report": report})
-    flags = Gimp.PARASITE_PERSISTENT | Gimp.PARASITE_UNDOABLE
-    layer.attach_parasite(Gimp.Parasite.new(PARASITE, flags, text.encode()))
-
-
 def put(
     target: Gimp.Image,
     new: Gimp.Layer,
@@ -116,6 +105,7 @@ def put(
     job: LayerJob,
     plan: Plan,
     settings: Settings,
+    passport: Passport,
 ) -> None:
     """Put the result into its image: the source's, which follows to the print's size, or a new one.
 
@@ -126,9 +116,12 @@ def put(
         job: where the result lies.
         plan: of the print.
         settings: whether the result takes the layer's place.
+        passport: of the print; what it says of networks goes into the image's metadata.
     """
     if target.get_id() != source.original.get_image().get_id():
         _fill(target, new, source, job, plan)
+        passports.tell_in_metadata(target, passport)
+        target.undo_enable()
         return
     target.undo_group_start()
     Gimp.context_push()
@@ -151,6 +144,7 @@ def put(
             source.original.set_visible(False)
         _add_guides(target, plan)
         target.set_resolution(plan.ppi, plan.ppi)
+        passports.tell_in_metadata(target, passport)
         target.set_selected_layers([new])
     finally:
         Gimp.context_pop()
@@ -171,14 +165,15 @@ def _take_place(image: Gimp.Image, new: Gimp.Layer, old: Gimp.Layer) -> None:
 
 
 def _add_guides(image: Gimp.Image, plan: Plan) -> None:
-    """Guides where the print ends and its edges begin."""
-    if not plan.edge_px:
-        return
-    trim = plan.trim
-    for x in (trim.x, trim.x + trim.width):
-        image.add_vguide(x)
-    for y in (trim.y, trim.y + trim.height):
-        image.add_hguide(y)
+    """Guides where the print ends and its edges begin, and where its panels begin and end."""
+    panels = [sheet.rect for sheet in plan.sheets] if len(plan.panels) > 1 else []
+    parts = [*([plan.trim] if plan.edge_px else []), *panels]
+    for x in sorted({at for part in parts for at in (part.x, part.x + part.width)}):
+        if 0 < x < plan.out.width:
+            image.add_vguide(x)
+    for y in sorted({at for part in parts for at in (part.y, part.y + part.height)}):
+        if 0 < y < plan.out.height:
+            image.add_hguide(y)
 
 
 def _fill(image: Gimp.Image, new: Gimp.Layer, source: Source, job: LayerJob, plan: Plan) -> None:
@@ -198,7 +193,6 @@ def _fill(image: Gimp.Image, new: Gimp.Layer, source: Source, job: LayerJob, pla
         mask.set_offsets(x + round(rect.x * x_scale), y + round(rect.y * y_scale))
     _add_mask(new, mask, source)
     _add_guides(image, plan)
-    image.undo_enable()
 
 
 def _mask_copy(image: Gimp.Image, source: Source) -> Gimp.Layer | None:

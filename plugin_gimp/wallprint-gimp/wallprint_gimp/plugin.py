@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import sys
 import traceback
+from pathlib import Path
 
 from gi.repository import Gimp, GLib, GObject
 
 from wallprint_protocol.errors import Cancelled, WallprintError
 
-from . import run
-from .arguments import ENHANCE, SHARPEN, add_enhance_arguments, add_sharpen_arguments, settings_of
+from . import files, run
+from .arguments import (
+    ENHANCE,
+    PROOF,
+    SHARPEN,
+    add_enhance_arguments,
+    add_proof_arguments,
+    add_sharpen_arguments,
+    settings_of,
+)
 from .texts import DOMAIN, _, explain
 
 
@@ -32,11 +41,11 @@ class NoProgress:
 
 
 class WallprintPlugIn(Gimp.PlugIn):
-    """Registers both procedures and runs them."""
+    """Registers the procedures and runs them."""
 
     def do_query_procedures(self):
         """Names of the procedures."""
-        return [ENHANCE, SHARPEN]
+        return [ENHANCE, PROOF, SHARPEN]
 
     def do_set_i18n(self, name):
         """Catalogues: `locale/<language>/LC_MESSAGES/wallprint.mo` beside the plug-in."""
@@ -57,6 +66,15 @@ class WallprintPlugIn(Gimp.PlugIn):
                 name,
             )
             add_enhance_arguments(procedure)
+        elif name == PROOF:
+            procedure.set_menu_label(_("Make a P_roof Sheet…"))
+            procedure.add_menu_path("<Image>/Image/[Scale]")
+            procedure.set_documentation(
+                _("One sheet of crops of the print at their true size, before it is made"),
+                _("Written as PDF and as TIFF; the document does not change."),
+                name,
+            )
+            add_proof_arguments(procedure)
         else:
             procedure.set_menu_label(_("Sharpen Selection for _Print…"))
             procedure.add_menu_path("<Image>/Filters/Enhance")
@@ -70,16 +88,18 @@ class WallprintPlugIn(Gimp.PlugIn):
 
     def _run(self, procedure, run_mode, image, drawables, config, _data):
         progress = NoProgress()
+        name = procedure.get_name()
         try:
             layer = run.check_layer(drawables)
             if run_mode != Gimp.RunMode.NONINTERACTIVE:
-                from . import dialog, window
+                from . import window
 
-                if run_mode == Gimp.RunMode.INTERACTIVE and not dialog.ask(
+                if run_mode == Gimp.RunMode.INTERACTIVE and not _ask(
                     procedure, config, image, layer
                 ):
                     return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, None)
-                progress = window.ProgressWindow(procedure.get_name())
+                title = _("Making the proof sheet") if name == PROOF else None
+                progress = window.ProgressWindow(name, title or _("Enhancing for the print"))
             return self._work(procedure, run_mode, image, layer, config, progress)
         except Cancelled:
             return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, None)
@@ -92,23 +112,66 @@ class WallprintPlugIn(Gimp.PlugIn):
             progress.close()
 
     def _work(self, procedure, run_mode, image, layer, config, progress):
-        settings = settings_of(config, procedure.get_name())
-        if procedure.get_name() == SHARPEN:
+        name = procedure.get_name()
+        settings = settings_of(config, name)
+        interactive = run_mode == Gimp.RunMode.INTERACTIVE
+        made = None
+        if name == SHARPEN:
             length_mm = config.get_property("print-long-side")
             run.sharpen(image, layer, settings, length_mm, progress)
-            target = image
+        elif name == PROOF:
+            _make_proof(image, layer, settings, config, progress, interactive)
         else:
-            target, _layer, _result = run.enhance(image, layer, settings, progress)
+            made = run.enhance(image, layer, settings, progress, keep_pixels=interactive)
+            if run_mode != Gimp.RunMode.NONINTERACTIVE and made.image != image:
+                Gimp.Display.new(made.image)
         if run_mode != Gimp.RunMode.NONINTERACTIVE:
-            if target is not image:
-                Gimp.Display.new(target)
             Gimp.displays_flush()
         values = procedure.new_return_values(Gimp.PDBStatusType.SUCCESS, None)
-        if procedure.get_name() == ENHANCE:
+        if made is not None:
             values.remove(1)
-            result = GObject.Value(Gimp.Image, target)
-            values.insert(1, result)
+            values.insert(1, GObject.Value(Gimp.Image, made.image))
+            if interactive:
+                from .closing import ClosingWindow
+
+                progress.close()
+                ClosingWindow(name, made).run()
         return values
+
+
+def _ask(procedure, config, image, layer) -> bool:
+    """Show the procedure's dialog; whether the user wants to go on."""
+    from gi.repository import GimpUi
+
+    from .dialog import PrintDialog
+    from .sharpen_dialog import SharpenDialog
+
+    GimpUi.init(procedure.get_name())
+    kind = SharpenDialog if procedure.get_name() == SHARPEN else PrintDialog
+    dialog = kind(procedure, config, image, layer)
+    try:
+        return dialog.ask()
+    finally:
+        dialog.close()
+
+
+def _make_proof(image, layer, settings, config, progress, interactive) -> None:
+    found = config.get_property("folder")
+    folder = Path(found) if found else files.documents()
+    sheets = files.make_proof(
+        image,
+        layer,
+        settings,
+        folder,
+        progress,
+        paper=config.get_property("paper"),
+        all_strengths=config.get_property("strengths"),
+    )
+    if interactive:
+        from .closing import tell_proof
+
+        progress.close()
+        tell_proof(PROOF, sheets)
 
 
 def _failed(procedure, text):

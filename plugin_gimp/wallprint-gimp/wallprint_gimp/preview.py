@@ -22,6 +22,7 @@ from wallprint_protocol.request import Request  # noqa: E402
 
 from . import pixels, run  # noqa: E402
 from .texts import _, explain  # noqa: E402
+from .turns import Turns  # noqa: E402
 from .window import pump  # noqa: E402
 
 _SPOT = Size(400, 220)
@@ -36,24 +37,28 @@ class Preview:
         image: the document.
         layer: the active layer.
         settings: gives the dialog's present values.
+        turns: of the dialog.
     """
 
     def __init__(
-        self, image: Gimp.Image, layer: Gimp.Layer, settings: Callable[[], Settings]
+        self,
+        image: Gimp.Image,
+        layer: Gimp.Layer,
+        settings: Callable[[], Settings],
+        turns: Turns,
     ) -> None:
-        self._image, self._layer = image, layer
+        self._image, self._layer, self._turns = image, layer, turns
         self._plan: Plan | None = None
         self._settings: Settings = settings()
         self._centre = (0.5, 0.5)
         self._pictures: tuple[GdkPixbuf.Pixbuf, GdkPixbuf.Pixbuf] | None = None
         self._split = 0.5
-        self._running = self._stopped = False
         self.widget = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=6)
         row = Gtk.Box(orientation=Gtk.Orientation.HORIZONTAL, spacing=12)
         row.pack_start(self._thumbnail(), False, False, 0)
         self._text = Gtk.Label(xalign=0.0, yalign=0.0)
         self._text.set_line_wrap(True)
-        self._text.set_max_width_chars(30)
+        self._text.set_max_width_chars(22)
         row.pack_start(self._text, True, True, 0)
         self.widget.pack_start(row, False, False, 0)
         self.widget.pack_start(self._canvas(), False, False, 0)
@@ -66,10 +71,6 @@ class Preview:
             self._pictures = None
             self._show()
             self._say(_("Values have changed; click to see the spot again."))
-
-    def stop(self) -> None:
-        """The dialog goes away: end a running job."""
-        self._stopped = True
 
     # -- widgets -----------------------------------------------------------------------------------
 
@@ -102,13 +103,13 @@ class Preview:
     def _clicked(self, _box, event) -> bool:
         width, height = self._thumb_size
         self._centre = (min(1.0, event.x / width), min(1.0, event.y / height))
-        GLib.idle_add(self.compute)
+        self._turns.start(self.compute)
         return True
 
     def _key(self, _box, event) -> bool:
         if event.keyval not in (Gdk.KEY_Return, Gdk.KEY_space):
             return False
-        GLib.idle_add(self.compute)
+        self._turns.start(self.compute)
         return True
 
     def _move_split(self, _box, event) -> bool:
@@ -142,11 +143,10 @@ class Preview:
 
     # -- the job -----------------------------------------------------------------------------------
 
-    def compute(self) -> bool:
-        """Have the spot made; the dialog stays usable meanwhile. Returns False (an idle call)."""
-        if self._running or self._plan is None:
-            return False
-        self._running = True
+    def compute(self) -> None:
+        """Have the spot made; the dialog stays usable meanwhile."""
+        if self._plan is None:
+            return
         plan, settings = self._plan, self._settings
         self._say(_("Computing the spot…"))
         try:
@@ -158,15 +158,12 @@ class Preview:
             pass
         except (WallprintError, ValueError) as error:
             self._say(explain(error))
-        finally:
-            self._running = False
-        if not self._stopped:
+        if not self._turns.stopped:
             self._show()
-        return False
 
     def _should_cancel(self, plan: Plan) -> bool:
         pump()
-        return self._stopped or plan is not self._plan
+        return self._turns.should_end() or plan is not self._plan
 
     def _spot_pictures(self, plan: Plan, settings: Settings):
         with run.source_of(self._image, self._layer, settings) as source:

@@ -8,13 +8,16 @@ nothing behind.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from gi.repository import Gimp
 
 from wallprint_protocol import client, forecast
 from wallprint_protocol.errors import BadInput
+from wallprint_protocol.passport import Passport
 from wallprint_protocol.print_plan import (
     LayerJob,
     Plan,
@@ -24,10 +27,12 @@ from wallprint_protocol.print_plan import (
     same_size,
     sharpen_options,
 )
+from wallprint_protocol.print_record import PrintRecord
 from wallprint_protocol.print_size import Rect, Size
 from wallprint_protocol.request import Request
+from wallprint_protocol.row_hash import RowHash
 
-from . import insert, pixels
+from . import insert, passports, pixels
 from .insert import Source, canvas_of
 from .texts import _
 
@@ -128,16 +133,58 @@ def _icc(image: Gimp.Image) -> bytes:
     return bytes(profile.get_icc_profile()) if profile else b""
 
 
+@dataclass(frozen=True)
+class Made:
+    """A print that is in its document.
+
+    Attributes:
+        image: the document.
+        layer: the print.
+        record: how it came about.
+        format: of its pixels and the source's.
+        before: the source's pixels as they were, a layer of no layer stack; None when not kept.
+        after: the print's pixels as they came, likewise.
+    """
+
+    image: Gimp.Image
+    layer: Gimp.Layer
+    record: PrintRecord
+    format: pixels.Format
+    before: Gimp.Layer | None = None
+    after: Gimp.Layer | None = None
+
+    def forget(self) -> None:
+        """Let go of the kept pixels."""
+        for layer in (self.before, self.after):
+            if layer is not None and layer.is_valid():
+                layer.delete()
+
+
 def enhance(
-    image: Gimp.Image, layer: Gimp.Layer, settings: Settings, progress: ProgressView
-) -> tuple[Gimp.Image, Gimp.Layer, client.Result]:
+    image: Gimp.Image,
+    layer: Gimp.Layer,
+    settings: Settings,
+    progress: ProgressView,
+    *,
+    keep_pixels: bool = False,
+) -> Made:
     """Enhance for Wall Print.
 
+    Args:
+        image: the document.
+        layer: to be enlarged.
+        settings: of the print.
+        progress: shows it.
+        keep_pixels: keep copies for what is made of a finished print; they share GIMP's tiles, so
+            they take room only where the document changes.
+
     Returns:
-        The image with the result (a new one if so asked, or if the source is indexed), the new
-        layer, and what the server said.
+        The print; in a new image if so asked, or if the source is indexed.
     """
     plan = plan_of(image, settings)
+    _ok, x_ppi, y_ppi = image.get_resolution()
+    earlier = passports.earlier_sharpening(image, layer, settings)
+    before = after = None
     with source_of(image, layer, settings) as source:
         job = layer_job(plan, source.rect)
         request, read_selection = job_request(image, source, job, plan, settings)
@@ -146,32 +193,78 @@ def enhance(
         try:
             new = insert.empty_layer(target, source, job, settings)
             buffer = new.get_buffer()
-            with connect(progress) as connection:
-                result = client.enhance(
-                    request,
-                    pixels.reader(source.drawable, source.format.name),
-                    pixels.writer(buffer, source.format.name),
-                    read_selection=read_selection,
-                    on_progress=progress.show,
-                    should_cancel=progress.should_cancel,
-                    connection=connection,
-                )
+            began_s = time.monotonic()
+            result, passport = _compute(
+                request,
+                pixels.reader(source.drawable, source.format.name),
+                pixels.writer(buffer, source.format.name),
+                read_selection,
+                progress,
+                icc=image.get_effective_color_profile().get_label(),
+                earlier=earlier,
+            )
             progress.status(_("Putting the print into the document…"))
             buffer.flush()
             new.update(0, 0, new.get_width(), new.get_height())
-            options = {**request.options.to_map(), "edge_px": plan.edge_px}
-            insert.describe(new, options, {**result.report, "notes": list(result.notes)})
+            passports.keep(new, passport)
             if not new_image:
                 insert.check_unchanged(image, source, plan)
+            if keep_pixels:
+                before, after = source.drawable.copy(), new.copy()
         except BaseException:
             if new_image:
                 target.delete()
             elif "new" in locals():
                 new.delete()
             raise
-        insert.put(target, new, source, job, plan, settings)
+        insert.put(target, new, source, job, plan, settings, passport)
         forecast.remember(settings, job.placement, result.ms)
-    return target, new, result
+        name = source.drawable.get_name()
+    record = PrintRecord(
+        passport,
+        settings,
+        plan.canvas,
+        (x_ppi, y_ppi),
+        name,
+        time.monotonic() - began_s,
+        tuple(result.notes),
+    )
+    return Made(target, new, record, source.format, before, after)
+
+
+def _compute(
+    request: Request, read, write, read_selection, progress: ProgressView, *, icc: str, earlier
+) -> tuple[client.Result, Passport]:
+    """Have the server make the print; everything that passes by is hashed for the passport."""
+    row_bytes = request.layout.bytes_per_pixel
+    source_rows, print_rows = (
+        RowHash(side.width * row_bytes) for side in (request.source, request.out)
+    )
+    mask_rows = None
+    if request.selection is not None:
+        mask_rows = RowHash(request.source.width * request.selection.bytes_per_pixel)
+        read_selection = mask_rows.reading(read_selection)
+    with connect(progress) as connection:
+        result = client.enhance(
+            request,
+            source_rows.reading(read),
+            print_rows.writing(write),
+            read_selection=read_selection,
+            on_progress=progress.show,
+            should_cancel=progress.should_cancel,
+            connection=connection,
+        )
+    passport = Passport(
+        request,
+        source_sha256=source_rows.hexdigest(),
+        source_is="pixels",
+        pixels_sha256=print_rows.hexdigest(),
+        report=result.report,
+        icc=icc,
+        selection_sha256=mask_rows.hexdigest() if mask_rows else "",
+        earlier_sharpening=earlier,
+    )
+    return result, passport
 
 
 def sharpen(

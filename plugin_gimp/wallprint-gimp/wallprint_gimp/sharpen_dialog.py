@@ -8,8 +8,9 @@ gi.require_version("GimpUi", "3.0")
 gi.require_version("Gtk", "3.0")
 from gi.repository import Gimp, GimpUi, Gtk  # noqa: E402
 
+from .arguments import choices_of  # noqa: E402
 from .texts import _  # noqa: E402
-from .widgets import Rows, label_of, one_of, source_line  # noqa: E402
+from .widgets import Column, line, own_box, source_line  # noqa: E402
 
 
 class SharpenDialog:
@@ -19,20 +20,32 @@ class SharpenDialog:
         title = _("Sharpen Selection for Print")
         dialog = self._dialog = GimpUi.ProcedureDialog.new(procedure, config, title)
         dialog.set_ok_label(_("Shar_pen"))
-        label_of(dialog, "source-line", source_line(image, layer), chars=60)
-        refusal = label_of(dialog, "refusal-line", "", chars=60)
+        box = own_box(dialog, source_line(image, layer), chars=60)
+        column = Column(config)
+        follows = _("by the document's resolution")
+        long_side = column.number("print-long-side", 10.0, digits=1, lowest=follows)
+        column.row(_("Lon_g side of the layer on paper (mm)"), long_side)
+        distance = column.number("distance", 10.0, lowest=_("1.5 diagonals"))
+        column.row(_("Vie_wed from (cm)"), distance)
+        column.row(_("De_blur"), column.number("deblur", 5.0, lowest=_("automatic")))
+        column.row(_("Feather (mm)"), column.number("feather", 0.5, digits=1))
+        column.row(_("_Medium"), column.choice("medium", choices_of("medium")))
+        strength = column.choice("strength", choices_of("strength"))
+        column.row(_("Stre_ngth"), strength)
+        column.row(_("Compute on"), column.choice("device", choices_of("device")))
+        box.pack_start(column.widget, True, True, 0)
+        refusal = line(chars=60)
         if Gimp.Selection.is_empty(image):
             refusal.set_text(_("Nothing is selected; select what is to be sharpened."))
             dialog.set_response_sensitive(Gtk.ResponseType.OK, False)
-        rows = Rows(dialog, config)
-        distance = rows.spin(
-            "distance", _("Vie_wed from (cm)"), _("1.5 diagonals"), 100_000.0, 10.0
-        )
-        deblur = rows.spin("deblur", _("De_blur"), _("automatic"), 100.0, 5.0)
-        content = ["print-long-side", distance, deblur, "feather", "medium", "strength", "device"]
-        rows.box("values", content)
-        dialog.set_sensitive_if_in("strength", None, "medium", one_of("none", "screen"), False)
-        dialog.fill(["source-line", "values", "refusal-line"])
+        box.pack_start(refusal, False, False, 0)
+        box.show_all()
+
+        def grey_out(*_changed: object) -> None:
+            strength.set_sensitive(config.get_property("medium") not in ("none", "screen"))
+
+        config.connect("notify::medium", grey_out)
+        grey_out()
 
     def ask(self) -> bool:
         """Run it."""

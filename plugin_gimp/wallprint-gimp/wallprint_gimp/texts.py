@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import locale
-import string
 
 from gi.repository import GLib
 
-from wallprint_protocol.errors import WallprintError
+from wallprint_protocol import plan_lines
+from wallprint_protocol.words import Words
 
 DOMAIN = "wallprint"
 
@@ -22,26 +22,21 @@ def N_(text: str) -> str:
     return text
 
 
-class _Local(string.Formatter):
-    """Numbers with the decimal point of the user's language."""
-
-    def format_field(self, value, spec):
-        """As the standard's, but for floats."""
-        text = super().format_field(value, spec)
-        point = locale.localeconv()["decimal_point"]
-        return text.replace(".", str(point)) if isinstance(value, float) else text
+def words() -> Words:
+    """The user's language, with its decimal sign."""
+    return Words(_, str(locale.localeconv()["decimal_point"]))
 
 
 def fill(text: str, **values: object) -> str:
-    """`text` with its fields filled."""
-    return _Local().format(text, **values)
+    """The text in the user's language with its fields filled."""
+    return words().fill(text, **values)
+
+
+def choices(texts: dict[str, str]) -> dict[str, str]:
+    """Choices of `plan_lines` in the user's language."""
+    return {value: _(text) for value, text in texts.items()}
 
 
 def explain(error: Exception) -> str:
-    """What was wrong: the code's sentence in the user's language, then the particulars."""
-    if not isinstance(error, WallprintError):
-        return str(error)
-    sentence = _(error.sentence)
-    if error.code == "BAD_INPUT" or error.message in ("", error.sentence):
-        return error.message or sentence
-    return f"{sentence}\n{error.message}"
+    """What was wrong and what to do now, in the user's language as far as we know it there."""
+    return plan_lines.explain(words(), error)

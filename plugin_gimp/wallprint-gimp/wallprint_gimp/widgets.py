@@ -1,4 +1,8 @@
-"""Small parts of the dialogs: labels, rows, columns that line up, the line about the source."""
+"""Small parts of the dialogs: columns of widgets bound to the procedure's values, lines of text.
+
+GIMP would make the widgets of a procedure by itself, one below the other; these stand two in a row,
+so that everything that one decides is seen at once on a small screen.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import gi
 
 gi.require_version("GimpUi", "3.0")
 gi.require_version("Gtk", "3.0")
-from gi.repository import Gimp, GimpUi, GObject, Gtk  # noqa: E402
+from gi.repository import Gdk, Gimp, GObject, Gtk, Pango  # noqa: E402
 
 from . import pixels  # noqa: E402
 from .texts import N_, _  # noqa: E402
@@ -17,7 +21,10 @@ _DEPTHS = {
     "f16": N_("16-bit float"),
     "f32": N_("32-bit float"),
 }
-_GRID_PX = 6
+_ROW_GAP_PX, _COLUMN_GAP_PX, _INDENT_PX = 4, 6, 12
+_LIST_CHARS, _LINE_CHARS = 11, 33
+_NUMBER_CHARS = 6
+_BOTH_WAYS = GObject.BindingFlags.BIDIRECTIONAL | GObject.BindingFlags.SYNC_CREATE
 
 
 def source_line(image: Gimp.Image, layer: Gimp.Layer) -> str:
@@ -48,84 +55,159 @@ def source_line(image: Gimp.Image, layer: Gimp.Layer) -> str:
     )
 
 
-def label_of(dialog, name: str, text: str, *, chars: int = 46) -> Gtk.Label:
-    """A line of text that the dialog knows by a name; breaks when longer than `chars`."""
-    label = dialog.get_label(name, text, False, False)
+def line(text: str = "", *, chars: int = _LINE_CHARS) -> Gtk.Label:
+    """A line of text; breaks when longer than `chars`."""
+    label = Gtk.Label(label=text, xalign=0.0)
+    label.set_line_wrap(True)
+    label.set_max_width_chars(chars)
+    return label
+
+
+def own_box(dialog, text: str, *, chars: int) -> Gtk.Box:
+    """The box of a procedure's dialog, headed by a line of text, for widgets of our own."""
+    label = dialog.get_label("head-line", text, False, False)
     if not isinstance(label, Gtk.Label):
         label = label.get_child()
     label.set_line_wrap(True)
     label.set_xalign(0.0)
     label.set_max_width_chars(chars)
-    return label
+    box = dialog.fill_box("own-box", ["head-line"])
+    box.set_spacing(_ROW_GAP_PX)
+    dialog.fill(["own-box"])
+    return box
 
 
-class Rows:
-    """Rows of a column: label and widget, the widgets under each other.
+class Column:
+    """Forms below each other whose labels and widgets line up.
 
     Args:
-        dialog: the procedure's.
-        config: its values.
+        config: the procedure's values; each widget is bound to one of them.
     """
 
-    def __init__(self, dialog, config) -> None:
-        self._dialog, self._config = dialog, config
+    def __init__(self, config) -> None:
+        self._config = config
         self._labels = Gtk.SizeGroup(mode=Gtk.SizeGroupMode.HORIZONTAL)
+        self.widget = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=_ROW_GAP_PX)
 
-    def box(self, name: str, content: list[str | Gtk.Widget]) -> Gtk.Box:
-        """A box of arguments and labels by name, and of other widgets, from top to bottom."""
-        box = self._dialog.fill_box(name, [part for part in content if isinstance(part, str)])
-        box.set_spacing(_GRID_PX)
-        for place, part in enumerate(content):
-            if not isinstance(part, str):
-                box.pack_start(part, False, False, 0)
-                box.reorder_child(part, place)
-                part.show_all()
-            elif self._config.find_property(part) is not None:
-                self._line_up(self._dialog.get_widget(part, GObject.TYPE_NONE))
-        return box
+    def title(self, text: str) -> None:
+        """Begin a group."""
+        label = Gtk.Label(xalign=0.0)
+        label.set_markup(f"<b>{text}</b>")
+        self.widget.pack_start(label, False, False, 0)
 
-    def _line_up(self, widget: Gtk.Widget) -> None:
-        if isinstance(widget, GimpUi.Labeled):
-            label = widget.get_label()
-            label.set_xalign(0.0)
-            self._labels.add_widget(label)
-
-    def spin(self, name: str, label: str, lowest: str, most: float, step: float) -> Gtk.Widget:
-        """A row for a number whose lowest value reads as a word, as "automatic"."""
-        least = self._config.find_property(name).minimum
-        spin = Gtk.SpinButton.new_with_range(least, most, step)
-        spin.set_numeric(False)  # or the word could not be shown
-        spin.set_width_chars(12)
-
-        def show(button) -> bool:
-            if button.get_value() > least:
-                return False
-            button.set_text(lowest)
-            return True
-
-        def parse(button) -> bool:
-            if button.get_text() == lowest:
-                button.set_text(f"{least:g}")
-            return False
-
-        spin.connect("output", show)
-        spin.connect("focus-in-event", lambda button, _event: parse(button))
-        both = GObject.BindingFlags.BIDIRECTIONAL | GObject.BindingFlags.SYNC_CREATE
-        self._config.bind_property(name, spin, "value", both)
+    def row(self, label: str, *widgets: Gtk.Widget) -> None:
+        """A label, maybe with a mnemonic, and what belongs to it; the first takes the room."""
         text = Gtk.Label.new_with_mnemonic(label)
         text.set_xalign(0.0)
-        text.set_mnemonic_widget(spin)
+        text.set_mnemonic_widget(widgets[0])
         self._labels.add_widget(text)
-        row = Gtk.Box(orientation=Gtk.Orientation.HORIZONTAL, spacing=_GRID_PX)
-        row.pack_start(text, False, False, 0)
-        row.pack_start(spin, True, True, 0)
-        row.show_all()
-        return row
+        box = Gtk.Box(spacing=_COLUMN_GAP_PX, margin_start=_INDENT_PX)
+        box.pack_start(text, False, False, 0)
+        for place, widget in enumerate(widgets):
+            box.pack_start(widget, place == 0, True, 0)
+        self.widget.pack_start(box, False, False, 0)
+
+    def add(self, widget: Gtk.Widget) -> Gtk.Widget:
+        """Anything as wide as the column."""
+        widget.set_margin_start(_INDENT_PX)
+        self.widget.pack_start(widget, False, False, 0)
+        return widget
+
+    # -- widgets -----------------------------------------------------------------------------------
+
+    def choice(self, name: str, choices: dict[str, str], hint: str = "") -> Gtk.ComboBoxText:
+        """A list of nicks and what they are called."""
+        combo = Gtk.ComboBoxText()
+        for nick, text in choices.items():
+            combo.append(nick, text)
+        for cell in combo.get_cells():  # long names must not make the window wider than a screen
+            cell.set_property("ellipsize", Pango.EllipsizeMode.END)
+            chars = min(_LIST_CHARS, max(map(len, choices.values())))
+            cell.set_property("width-chars", chars)
+            cell.set_property("max-width-chars", chars)
+        self._bind(name, combo, "active-id", hint)
+        return combo
+
+    def number(
+        self, name: str, step: float, *, digits: int = 0, lowest: str = "", hint: str = ""
+    ) -> Gtk.SpinButton:
+        """A number; its lowest value may read as a word, as "automatic"."""
+        spec = self._config.find_property(name)
+        spin = Gtk.SpinButton.new_with_range(spec.minimum, spec.maximum, step)
+        spin.set_digits(digits)
+        spin.set_width_chars(max(_NUMBER_CHARS, len(lowest)))
+        spin.set_activates_default(True)
+        if lowest:
+            _say_lowest(spin, spec.minimum, lowest)
+        self._bind(name, spin, "value", hint)
+        return spin
+
+    def check(self, name: str, label: str) -> Gtk.CheckButton:
+        """Yes or no."""
+        button = Gtk.CheckButton.new_with_mnemonic(label)
+        self._bind(name, button, "active", "")
+        return button
+
+    def text(self, name: str, hint: str = "") -> Gtk.Entry:
+        """A word or nothing."""
+        entry = Gtk.Entry(activates_default=True)
+        self._bind(name, entry, "text", hint)
+        return entry
+
+    def colour(self, name: str, hint: str) -> Gtk.ColorButton:
+        """A colour, #RRGGBB as a value."""
+        button = Gtk.ColorButton(tooltip_text=hint)
+        button.get_accessible().set_name(hint)
+
+        def show(*_changed: object) -> None:
+            colour = Gdk.RGBA()
+            if colour.parse(self._config.get_property(name)):
+                button.set_rgba(colour)
+
+        def keep(_button: Gtk.ColorButton) -> None:
+            colour = button.get_rgba()
+            parts = (round(255 * part) for part in (colour.red, colour.green, colour.blue))
+            self._config.set_property(name, "#" + "".join(f"{part:02x}" for part in parts))
+
+        button.connect("color-set", keep)
+        self._config.connect(f"notify::{name}", show)
+        show()
+        return button
+
+    def folder(self, name: str, title: str) -> Gtk.FileChooserButton:
+        """A folder of this computer."""
+        button = Gtk.FileChooserButton(title=title, action=Gtk.FileChooserAction.SELECT_FOLDER)
+        button.get_accessible().set_name(title)
+        found = self._config.get_property(name)
+        if found:
+            button.set_filename(found)
+
+        def keep(_button: Gtk.FileChooserButton) -> None:
+            self._config.set_property(name, button.get_filename() or "")
+
+        button.connect("file-set", keep)
+        return button
+
+    def _bind(self, name: str, widget: Gtk.Widget, prop: str, hint: str) -> None:
+        if hint:
+            widget.set_tooltip_text(hint)
+            widget.get_accessible().set_name(hint)
+        self._config.bind_property(name, widget, prop, _BOTH_WAYS)
 
 
-def one_of(*values: str) -> Gimp.ValueArray:
-    """For `set_sensitive_if_in`."""
-    array = Gimp.ValueArray.new(len(values))
-    for position, value in enumerate(values):
-        array.insert(position, GObject.Value(GObject.TYPE_STRING, value))
-    return array
+def _say_lowest(spin: Gtk.SpinButton, least: float, word: str) -> None:
+    spin.set_numeric(False)  # or the word could not be shown
+
+    def show(button: Gtk.SpinButton) -> bool:
+        if button.get_value() > least:
+            return False
+        button.set_text(word)
+        return True
+
+    def as_number(button: Gtk.SpinButton) -> bool:
+        if button.get_text() == word:
+            button.set_text(f"{least:g}")
+        return False
+
+    spin.connect("output", show)
+    spin.connect("focus-in-event", lambda button, _event: as_number(button))

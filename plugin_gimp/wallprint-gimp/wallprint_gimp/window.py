@@ -21,16 +21,19 @@ _PHASES = {
     "run": N_("Enlarging, tile {done} of {total}"),
     "encode": N_("Packing the result"),
     "download": N_("Receiving the print"),
+    "read": N_("Reading the pixels"),
+    "crop": N_("Computing crop {done} of {total}"),
+    "save": N_("Writing the file"),
 }
 
 
 class ProgressWindow:
     """Stage, tiles, time left, Cancel. Lives while `should_cancel` is called."""
 
-    def __init__(self, role: str) -> None:
+    def __init__(self, role: str, title: str) -> None:
         GimpUi.init(role)
         self._cancelled = False
-        self._dialog = GimpUi.Dialog(title=_("Enhancing for the print"), role="wallprint-progress")
+        self._dialog = GimpUi.Dialog(title=title, role="wallprint-progress")
         self._dialog.add_button(_("_Cancel"), Gtk.ResponseType.CANCEL)
         self._dialog.set_default_size(420, -1)
         box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=6, margin=12)

@@ -1,0 +1,202 @@
+"""Layers as files in a private folder, and commands of the `wallprint` program that take them."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from gi.repository import Gimp, GLib
+
+from wallprint_protocol.errors import BadInput, Cancelled
+from wallprint_protocol.job_run import Progress
+from wallprint_protocol.pixels import PixelLayout
+from wallprint_protocol.print_plan import Settings
+from wallprint_protocol.print_size import Rect, Size
+from wallprint_protocol.program import run_command
+from wallprint_protocol.tiff_file import TiffFile
+
+from . import pixels, run
+from .texts import _
+
+_STRIP_ROWS = 256
+_FILE_NAME = re.compile(r"[^\w.-]+")
+
+
+def plain_name(text: str) -> str:
+    """A name of a layer or document, fit for a file's."""
+    return _FILE_NAME.sub("_", Path(text).stem).strip("._")[:60] or "picture"
+
+
+def documents() -> Path:
+    """The user's folder of documents, or the home folder."""
+    found = GLib.get_user_special_dir(GLib.UserDirectory.DIRECTORY_DOCUMENTS)
+    return Path(found) if found and Path(found).is_dir() else Path.home()
+
+
+def private_folder() -> tempfile.TemporaryDirectory:
+    """Open to this user alone; gone when it is closed."""
+    return tempfile.TemporaryDirectory(prefix="wallprint-")
+
+
+def profile_of(image: Gimp.Image) -> bytes:
+    """The profile that the image's pixels are meant in; GIMP's own sRGB or grey without one."""
+    return bytes(image.get_effective_color_profile().get_icc_profile())
+
+
+def write_layer(
+    path: Path,
+    read: pixels.Read,
+    size: Size,
+    layout: PixelLayout,
+    progress: run.ProgressView,
+    *,
+    ppi: float,
+    icc: bytes = b"",
+) -> None:
+    """Write pixels into a TIFF.
+
+    Raises:
+        Cancelled: the user wants to stop.
+    """
+    with TiffFile(path, size, layout, ppi=ppi, icc=icc) as file:
+        for y in range(0, size.height, _STRIP_ROWS):
+            if progress.should_cancel():
+                raise Cancelled
+            progress.show(Progress("read", y, size.height))
+            strip = Rect(0, y, size.width, min(_STRIP_ROWS, size.height - y))
+            file.write(strip, read(strip))
+
+
+def make_report(made: run.Made, page: Path, progress: run.ProgressView) -> None:
+    """The report page of a print.
+
+    Raises:
+        Cancelled, WallprintError: it was not made.
+    """
+    with private_folder() as folder:
+        record, after = _write_made(made, Path(folder), progress)
+        before = Path(folder) / "source.tif"
+        read = pixels.reader(made.before, made.format.name)
+        passport = made.record.passport
+        write_layer(
+            before,
+            read,
+            passport.request.source,
+            passport.request.layout,
+            progress,
+            ppi=passport.request.options.ppi,
+            icc=profile_of(made.image),
+        )
+        _run(["report", record, before, after, "-o", page], progress)
+
+
+def save_print(made: run.Made, output: Path, progress: run.ProgressView) -> list[str]:
+    """The print as files for the printer: in panels, with marks, with its passport.
+
+    Returns:
+        Their paths.
+
+    Raises:
+        Cancelled, WallprintError: they were not written.
+    """
+    with private_folder() as folder:
+        record, after = _write_made(made, Path(folder), progress)
+        return list(_run(["save", record, after, "-o", output], progress)["files"])
+
+
+def _write_made(made: run.Made, folder: Path, progress: run.ProgressView) -> tuple[Path, Path]:
+    """The record and the print as files."""
+    record, printed = folder / "record.json", folder / "print.tif"
+    record.write_text(made.record.to_json(), "utf-8")
+    request = made.record.passport.request
+    write_layer(
+        printed,
+        pixels.reader(made.after, made.format.name),
+        request.out,
+        request.layout,
+        progress,
+        ppi=request.options.ppi,
+        icc=profile_of(made.image),
+    )
+    return record, printed
+
+
+def make_proof(
+    image: Gimp.Image,
+    layer: Gimp.Layer,
+    settings: Settings,
+    folder: Path,
+    progress: run.ProgressView,
+    *,
+    paper: str,
+    all_strengths: bool,
+) -> list[str]:
+    """A proof sheet of the print, as PDF and as TIFF.
+
+    Args:
+        image: the document; the print is of its canvas.
+        layer: what would be enlarged.
+        settings: of the print.
+        folder: where the files go; files of an earlier proof are replaced.
+        progress: shows it.
+        paper: "a4" or "letter".
+        all_strengths: each crop in all strengths of the output sharpening.
+
+    Returns:
+        Paths of both files.
+
+    Raises:
+        BadInput: the document's pixels are not square, or the settings do not fit.
+        Cancelled, WallprintError: it was not made.
+    """
+    plan = run.plan_of(image, settings)
+    _ok, x_ppi, y_ppi = image.get_resolution()
+    if round(1000 * x_ppi) != round(1000 * y_ppi):
+        raise BadInput(
+            _(
+                "A proof needs square pixels, but the resolutions across and down differ; scale "
+                "the image first."
+            )
+        )
+    name = plain_name(image.get_name())
+    sheets = [folder / f"{name}_proof{suffix}" for suffix in (".pdf", ".tif")]
+    with private_folder() as private, run.source_of(image, layer, settings) as source:
+        picture, values = Path(private) / f"{name}.tif", Path(private) / "settings.json"
+        values.write_text(json.dumps(asdict(settings)), "utf-8")
+        dx, dy = -source.rect.x, -source.rect.y  # the canvas, as far as the layer covers it
+        read = pixels.reader(source.drawable, source.format.name, dx=dx, dy=dy)
+        layout, icc = source.format.layout, profile_of(image)
+        write_layer(picture, read, plan.canvas, layout, progress, ppi=x_ppi, icc=icc)
+        arguments = [
+            "proof", picture, "--settings", values, "--paper", paper,
+            "-o", sheets[0], "--also", sheets[1],
+        ]  # fmt: skip
+        if all_strengths:
+            arguments.append("--strengths")
+        if settings.source == "selection":
+            mask = Path(private) / "selection.tif"
+            mask_layout, read_mask = pixels.selection_reader(image, (0, 0))
+            write_layer(mask, read_mask, plan.canvas, mask_layout, progress, ppi=x_ppi)
+            arguments += ["--selection", mask]
+        _run(arguments, progress)
+    return [str(sheet) for sheet in sheets]
+
+
+def _run(arguments: Sequence[str | Path], progress: run.ProgressView) -> dict:
+    return run_command(
+        arguments,
+        on_progress=lambda news: progress.show(_of_crops(news, str(arguments[0]))),
+        should_cancel=progress.should_cancel,
+    )
+
+
+def _of_crops(news: Progress, command: str) -> Progress:
+    """The program counts hundredths of a proof's crops; people count crops."""
+    if command != "proof" or news.phase != "run" or not news.total:
+        return news
+    count = news.total // 100
+    return replace(news, phase="crop", done=min(count, news.done // 100 + 1), total=count)
