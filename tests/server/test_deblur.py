@@ -18,6 +18,7 @@ from wallprint_server.models.catalog import NetworkSpec
 from wallprint_server.models.networks import mssnet
 from wallprint_server.models.networks.mssnet import MSSNet, half_input, padded
 from wallprint_server.pipeline.deblur import Deblurring, border_of, window_for
+from wallprint_server.pipeline.seams import SeamCheck
 from wallprint_testing.engines import FakeEngine, FakeNetwork, run_pipeline
 
 RGB8 = PixelLayout("RGB", "u8")
@@ -48,7 +49,12 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> NetworkSpec:
 
 
 def stage(
-    size: Size, picture: Tensor, run: Callable[..., Tensor], window_px: int = 384, amount: int = 100
+    size: Size,
+    picture: Tensor,
+    run: Callable[..., Tensor],
+    window_px: int = 384,
+    amount: int = 100,
+    seams: SeamCheck | None = None,
 ) -> Deblurring:
     network = FakeNetwork.__new__(FakeNetwork)
     network.spec, network.run, network.calls = SPEC, run, []
@@ -59,6 +65,7 @@ def stage(
         amount,
         window_px=window_px,
         between=lambda: None,
+        seams=seams or SeamCheck(),
     )
 
 
@@ -134,6 +141,73 @@ def test_what_lies_above_is_forgotten_and_nothing_is_computed_twice(net: MSSNet)
         in_strips(tiled, size)
         assert tiled.tiles == -(-size.width // core) * -(-size.height // core)
         assert len(tiled._kept) <= 2 * -(-size.width // core)
+
+
+def waves(size: Size) -> Tensor:
+    y, x = torch.meshgrid(torch.arange(size.height), torch.arange(size.width), indexing="ij")
+    return (0.5 + 0.2 * torch.sin(x / 5) * torch.cos(y / 7)).float().expand(1, 3, -1, -1)
+
+
+def test_every_border_of_its_tiles_is_compared(net: MSSNet) -> None:
+    """Also with tiles that are forgotten, and the real network's borders do not show."""
+    size, seams = Size(500, 333), SeamCheck()
+    torch.manual_seed(1)
+    with torch.inference_mode():
+        in_strips(stage(size, torch.rand(1, 3, 333, 500), net, seams=seams), size, 128)
+    columns, rows = 4, 3  # cores of 128 px
+    assert seams.borders == rows * (columns - 1) + columns * (rows - 1)
+    assert seams.worst < 0.1
+    assert (seams.redone, seams.left) == (0, 0)
+
+
+def test_a_tile_that_differs_is_found_and_mended() -> None:
+    """The second tile comes out one level brighter, once."""
+    size, seams, calls = Size(400, 256), SeamCheck(), []
+
+    def run(x: Tensor, *_more: object) -> Tensor:
+        calls.append(x.shape)
+        return x + (1 / 255 if len(calls) == 2 else 0.0)
+
+    picture = waves(size)
+    with torch.inference_mode():
+        result = in_strips(stage(size, picture, run, seams=seams), size)
+    assert seams.redone == 2  # it and its neighbour, both with twice the border
+    assert seams.left == 0
+    assert torch.allclose(result, picture)
+    assert calls[2][3] > calls[0][3]
+
+
+def test_a_network_that_looks_farther_than_its_border() -> None:
+    """150 px instead of 128: seen, and gone with twice the border."""
+    size, seams = Size(900, 128), SeamCheck()
+    picture = waves(size) * torch.linspace(0.5, 1.0, 900)
+
+    def run(x: Tensor, *_more: object) -> Tensor:
+        shifted = torch.zeros_like(x)
+        shifted[..., 150:] = x[..., :-150]
+        return x + 0.1 * shifted
+
+    with torch.inference_mode():
+        result = in_strips(stage(size, picture, run, seams=seams), size, 128)
+    assert seams.redone >= 2
+    assert seams.left == 0
+    wanted = picture.clone()
+    wanted[..., 150:] += 0.1 * picture[..., :-150]
+    assert float((result - wanted).abs().max()) < 1e-5
+
+
+def test_a_seam_that_stays_is_told() -> None:
+    size, seams = Size(400, 128), SeamCheck()
+    calls = []
+
+    def run(x: Tensor, *_more: object) -> Tensor:
+        calls.append(x.shape)
+        return x + len(calls) / 255
+
+    with torch.inference_mode():
+        in_strips(stage(size, waves(size), run, seams=seams), size, 128)
+    assert seams.left > 0
+    assert seams.worst >= 1.0
 
 
 def test_memory_that_runs_out_makes_the_tiles_smaller(net: MSSNet) -> None:

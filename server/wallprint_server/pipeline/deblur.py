@@ -2,7 +2,9 @@
 
 MSSNet looks 128 px and farther, so its tiles have a grid of their own, which does not depend on the
 tiles of the print. They are computed when the print's tiles first ask for them, and kept while a
-later one may. Knows nothing of files, print sizes or of how much is needed (`blur.py`).
+later one may. Each is compared with its left and its upper neighbour, and both are computed again
+with twice the border where they differ (`seams.py`). Knows nothing of files, print sizes or of how
+much is needed (`blur.py`).
 
 References:
     Kim, Lee and Cho, MSSNet, ECCV 2022 workshops, arXiv 2202.09652.
@@ -20,12 +22,14 @@ from wallprint_protocol.errors import BadInput
 from wallprint_protocol.print_size import Size
 
 from ..imaging.local import local_max
+from ..imaging.reach import SEAM_PX
 from ..models import catalog
 from ..models.catalog import NetworkSpec
 from ..models.engine import Network
 from ..models.networks.mssnet import DRAFT_HEAD, HEADS
 from .enlarge import chroma_gate
 from .guard import plausible
+from .seams import MAX_STEP, SeamCheck, step_between
 
 Range = tuple[int, int]
 # Where the source varies by less within FLAT_REACH_PX there is no edge to sharpen, only the
@@ -85,6 +89,7 @@ class Deblurring:
         amount: share of the change that is added, 1..100.
         window_px: side of a tile; see `window_for`.
         between: called between the network's stages; what it raises ends the work.
+        seams: takes what is found where tiles meet.
         draft: for a first look: the network's coarser scales only.
         on_redone: called when a tile was computed again in float32.
     """
@@ -98,6 +103,7 @@ class Deblurring:
         *,
         window_px: int,
         between: Callable[[], None],
+        seams: SeamCheck,
         draft: bool = False,
         on_redone: Callable[[], None] = lambda: None,
     ) -> None:
@@ -109,7 +115,11 @@ class Deblurring:
         self._border = border_of(network.spec)
         self._core = max(LEAST_CORE_PX, window_px - 2 * self._border)
         self._core -= self._core % self._multiple
+        self._seams = seams
         self._kept: dict[tuple[int, int], Tensor] = {}
+        # The last pixels to the right of each tile and below: neighbours are compared with them,
+        # also when the tile itself is forgotten.
+        self._rims: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
         self.tiles = 0  # computed so far
 
     def planes(self, xs: Range, ys: Range) -> Tensor:
@@ -129,6 +139,7 @@ class Deblurring:
             # Not in the handler, whose traceback keeps the tensors alive.
             self._core = max(LEAST_CORE_PX, self._core // 2 // self._multiple * self._multiple)
             self._kept.clear()
+            self._rims.clear()
 
     def _stitched(self, xs: Range, ys: Range) -> Tensor:
         """`planes` from the tiles that it touches."""
@@ -146,14 +157,48 @@ class Deblurring:
     def _tile(self, row: int, column: int) -> Tensor:
         key = (row, column)
         if key not in self._kept:
-            self._kept[key] = self._compute(row, column)
+            self._keep(key, self._checked(row, column))
             self.tiles += 1
         return self._kept[key]
 
-    def _compute(self, row: int, column: int) -> Tensor:
-        """(1, C, h, w): one core, deblurred, as much of it as lies in the picture."""
+    def _keep(self, key: tuple[int, int], core: Tensor) -> None:
+        self._kept[key] = core
+        self._rims[key] = core[..., -SEAM_PX:].clone(), core[..., -SEAM_PX:, :].clone()
+
+    def _checked(self, row: int, column: int) -> Tensor:
+        """A core that agrees with its neighbours, both with twice the border if need be."""
+        core, steps = self._compared(row, column, self._border)
+        if max(steps.values(), default=0.0) > MAX_STEP:
+            for key, step in steps.items():
+                if step > MAX_STEP and key in self._kept:
+                    self._keep(key, self._compared(*key, 2 * self._border)[0])
+                    self._seams.redone += 1
+            core, steps = self._compared(row, column, 2 * self._border)
+            self._seams.redone += 1
+        for step in steps.values():
+            self._seams.note(step)
+        return core
+
+    def _compared(
+        self, row: int, column: int, border: int
+    ) -> tuple[Tensor, dict[tuple[int, int], float]]:
+        """A core, and the step to each of its neighbours (row, column) that are there already."""
+        drawn, left, top = self._compute(row, column, border)
+        core, steps = drawn[..., top:, left:], {}
+        beside, above = (row, column - 1), (row - 1, column)
+        if left and beside in self._rims:
+            steps[beside] = step_between(drawn[..., top:, :left], self._rims[beside][0], 2)
+        if top and above in self._rims:
+            steps[above] = step_between(drawn[..., :top, left:], self._rims[above][1], 3)
+        return core.clone(), steps
+
+    def _compute(self, row: int, column: int, border: int) -> tuple[Tensor, int, int]:
+        """(1, C, h, w): one core, deblurred, as much of it as lies in the picture.
+
+        To the left and above it are pixels of the neighbours; returns how many, too.
+        """
         (x0, x1, left, right), (y0, y1, top, bottom) = (
-            self._cut(n, length)
+            self._cut(n, length, border)
             for n, length in ((column, self._size.width), (row, self._size.height))
         )
         real = self._clean((x0, min(x1, self._size.width)), (y0, min(y1, self._size.height)))
@@ -165,14 +210,16 @@ class Deblurring:
             change = torch.cat([self._answer(part, x0, y0) for part in parts], 1)
         else:
             change = self._answer(window, x0, y0)
-        return (window + self._share * change)[..., top:bottom, left:right].clone()
+        more_x, more_y = min(left, SEAM_PX), min(top, SEAM_PX)
+        drawn = (window + self._share * change)[..., top - more_y : bottom, left - more_x : right]
+        return drawn, more_x, more_y
 
-    def _cut(self, number: int, length: int) -> tuple[int, int, int, int]:
+    def _cut(self, number: int, length: int, border: int) -> tuple[int, int, int, int]:
         """One axis: window [start, stop) in the padded picture, core [a, b) within the window."""
         padded = self._padded(length)
         core = (number * self._core, min((number + 1) * self._core, length))
-        start = max(0, core[0] - self._border)
-        stop = min(padded, (number + 1) * self._core + self._border)
+        start = max(0, core[0] - border)
+        stop = min(padded, (number + 1) * self._core + border)
         return start, stop, core[0] - start, core[1] - start
 
     def _padded(self, length: int) -> int:

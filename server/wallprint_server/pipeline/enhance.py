@@ -701,6 +701,7 @@ class _Job:
             amount,
             window_px=window_px,
             between=self._stop_if_cancelled,
+            seams=self.report.seams,
             draft=self.request.options.draft,
             on_redone=lambda: self._count("redone"),
         )
