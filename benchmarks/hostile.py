@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from wallprint_testing.cancelling import cancel_times, percentile
 from wallprint_testing.fuzzer import fuzz
-from wallprint_testing.interference import interfere
+from wallprint_testing.interference import impatient, interfere
 from wallprint_testing.killing import (
     KillReport,
     Trial,
@@ -111,7 +111,7 @@ def run_kills(problems: list[str]) -> dict:
 
 def run_proxy(problems: list[str]) -> dict:
     values = {}
-    with private_server(grace_s=1.0) as server:
+    with private_server(grace_s=1.0, ping_ms=500) as server, impatient():
         for kind, side_px, count in INTERFERENCES:
             endings = interfere(server, kind, count, side_px)
             values[f"{kind}, {side_px} px"] = {
@@ -119,6 +119,8 @@ def run_proxy(problems: list[str]) -> dict:
                 "wrong_strips": endings.wrong,
                 "slowest_s": round(endings.slowest_s, 1),
             }
+            if endings.outcomes["cancelled"]:
+                problems.append(f"proxy: {endings.outcomes['cancelled']} clients hung by {kind}")
             if endings.wrong:
                 problems.append(f"proxy: {endings.wrong} wrong strips by {kind}")
         wait_for_rest(server)

@@ -6,12 +6,18 @@ import time
 
 import pytest
 
-from wallprint_protocol import client, job_run
+from wallprint_protocol import client
 from wallprint_protocol import connection as connection_module
 from wallprint_protocol.connection import Connection
 from wallprint_protocol.errors import CODES, LinkTimeout
-from wallprint_testing import interference
-from wallprint_testing.interference import IN_TIME_S, interfere, picture_of, run_job
+from wallprint_testing.interference import (
+    IN_TIME_S,
+    STALL_S,
+    impatient,
+    interfere,
+    picture_of,
+    run_job,
+)
 from wallprint_testing.proxy import DOWN, UP, Proxy, pass_on
 from wallprint_testing.watching import log_text, wait_for_rest
 
@@ -20,16 +26,15 @@ ENDS = {"done"} | CODES.keys()  # never "cancelled": no user had to give up wait
 
 
 @pytest.fixture
-def impatient(monkeypatch):
-    """The client's time limits, from half a minute to seconds; the user has more patience."""
-    monkeypatch.setattr(connection_module, "DEAD_AFTER_S", 3.0)
-    monkeypatch.setattr(job_run, "ANSWER_TIMEOUT_S", 1.5)
-    monkeypatch.setattr(job_run, "STALL_S", 1.5)
-    monkeypatch.setattr(interference, "GIVE_UP_S", IN_TIME_S)
+def impatient_client():
+    with impatient():
+        yield
 
 
 @pytest.mark.parametrize(("side_px", "count"), [(SMALL_PX, 20), (LARGE_PX, 8)])
-def test_cut_connection_is_replaced_and_the_job_goes_on(start_server, side_px, count):
+def test_cut_connection_is_replaced_and_the_job_goes_on(
+    start_server, impatient_client, side_px, count
+):
     """Wherever it is cut: every pixel right, or a code, in time; and the server is free again."""
     server = start_server(grace_s=1.0)
     endings = interfere(server, "drop", count, side_px)
@@ -41,7 +46,9 @@ def test_cut_connection_is_replaced_and_the_job_goes_on(start_server, side_px, c
 
 
 @pytest.mark.parametrize(("side_px", "count"), [(SMALL_PX, 120), (LARGE_PX, 20)])
-def test_flipped_bytes_are_found_and_never_become_pixels(start_server, impatient, side_px, count):
+def test_flipped_bytes_are_found_and_never_become_pixels(
+    start_server, impatient_client, side_px, count
+):
     """Nor does any of them leave a client waiting for what does not come any more."""
     server = start_server(grace_s=1.0, ping_ms=500)
     endings = interfere(server, "flip", count, side_px)
@@ -87,16 +94,16 @@ def damaged_credit(way: str, at_most: int):
 
 
 @pytest.mark.parametrize("way", [UP, DOWN])
-def test_job_that_stalls_on_a_living_connection_goes_on_over_another(server, impatient, way):
+def test_job_that_stalls_on_a_living_connection_goes_on_over_another(server, impatient_client, way):
     """Neither side has anything to complain of: each waits for the other."""
     ending = run_job(server, picture_of(5, LARGE_PX), damaged_credit(way, 1))
     assert (ending.outcome, ending.wrong) == ("done", 0)
-    assert ending.took_s > job_run.STALL_S
+    assert ending.took_s > STALL_S
     wait_for_rest(server)
 
 
 @pytest.mark.parametrize("way", [UP, DOWN])
-def test_job_that_stalls_again_and_again_ends_with_a_code(server, impatient, way):
+def test_job_that_stalls_again_and_again_ends_with_a_code(server, impatient_client, way):
     ending = run_job(server, picture_of(5, LARGE_PX), damaged_credit(way, 99))
     assert (ending.outcome, ending.wrong) == ("LINK_TIMEOUT", 0)
     assert ending.took_s < IN_TIME_S

@@ -9,10 +9,15 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from wallprint_protocol import client
+import pytest
+
+from wallprint_protocol import client, job_run
+from wallprint_protocol import connection as connection_module
 from wallprint_protocol.connection import Connection
 from wallprint_protocol.errors import Cancelled, WallprintError
 from wallprint_testing.job_client import CheckedPicture
@@ -22,6 +27,19 @@ from wallprint_testing.servers import RunningServer
 GIVE_UP_S = 2.0  # then the user cancels; a whole job takes a tenth of it
 IN_TIME_S = 20.0  # a login, a user who gives up, an answer to the cancel that does not come
 AT_A_TIME = 4
+# The client's limits, half a minute each, for those who do not wait so long to see them work.
+DEAD_AFTER_S, STALL_S = 3.0, 1.5
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """The client's time limits are seconds within this block, and the user has more patience."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection_module, "DEAD_AFTER_S", DEAD_AFTER_S)
+        patch.setattr(job_run, "ANSWER_TIMEOUT_S", STALL_S)
+        patch.setattr(job_run, "STALL_S", STALL_S)
+        patch.setattr(f"{__name__}.GIVE_UP_S", IN_TIME_S)
+        yield
 
 
 @dataclass(frozen=True)
