@@ -158,7 +158,7 @@ class WallprintExtension(Extension):
         from .files import new_file, plain_name, usual_folder
 
         path = new_file(usual_folder(made.folder), plain_name(made.record.name), ".tif")
-        chooser = QFileDialog(_main_window(), _("Save Files for the Printer"), str(path))
+        chooser = QFileDialog(_main_window(), _("Save for Printing"), str(path))
         chooser.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
         chooser.setNameFilters(["TIFF (*.tif)", "PDF (*.pdf)", "PNG (*.png)", "JPEG (*.jpg)"])
         chooser.setDefaultSuffix("tif")
@@ -248,7 +248,7 @@ class WallprintExtension(Extension):
         if getattr(made, "passport", None) is not None:
             if made.kept.whole:
                 choices.append((_("Show Report"), lambda: self.report(made)))
-            choices.append((_("Save Files for the Printer…"), lambda: self.ask_save(made)))
+            choices.append((_("Save for Printing…"), lambda: self.ask_save(made)))
         self.message = EndMessage(self.last_message, choices, _main_window())
         self.message.finished.connect(self._forget_message)
         self.message.show()

@@ -21,7 +21,7 @@ from .qt import (
     pyqtSignal,
 )
 from .texts import _
-from .widgets import Number, choice, choose, group, in_row
+from .widgets import Number, choice, choose, group, in_row, line
 
 _MOST_PANELS = 100
 _USUAL_COLUMNS = 3
@@ -53,6 +53,10 @@ class Paper(QWidget):
         self.sheet_mm = Number(100_000.0, suffix=" mm", decimals=1)
         self.overlap_mm = Number(1000.0, suffix=" mm", decimals=1)
         self.marks = QCheckBox(_("Crop &marks on white paper around"))
+        self._how = line()
+        self._how.setText(
+            _("“Save for Printing…” after the run writes the panels and their marks.")
+        )
         self._lay_out()
         self._connect()
 
@@ -82,12 +86,13 @@ class Paper(QWidget):
                     (_("Sheet &width"), self.sheet_mm),
                     (_("Over&lap"), self.overlap_mm),
                     ("", self.marks),
+                    (None, self._how),
                 ),
             ),
         ):
             form = QFormLayout()
             for label, widget in rows:
-                form.addRow(label, widget)
+                form.addRow(label, widget) if label is not None else form.addRow(widget)
             column.addWidget(group(title, form))
         column.addStretch(1)
 

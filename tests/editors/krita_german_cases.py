@@ -88,7 +88,7 @@ def case_messages_in_german():
         "Der Druck ist da. 2-mal Rückgängig nimmt ihn zurück."
     ), state.extension.last_message
     texts = [button.text().replace("&", "") for button in state.extension.message.buttons]
-    assert texts == ["Bericht zeigen", "Dateien für den Drucker sichern …"], texts
+    assert texts == ["Bericht zeigen", "Für den Druck speichern …"], texts
     state.extension.enhance(Settings(source="selection"))
     yield 0.2
     assert close_messages() == [

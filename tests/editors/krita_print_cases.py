@@ -242,7 +242,7 @@ def case_report_and_files():
         yield from run_job(settings)
         message = state.extension.message
         assert [b.text().replace("&", "") for b in message.buttons] == [
-            "Show Report", "Save Files for the Printer…",
+            "Show Report", "Save for Printing…",
         ]  # fmt: skip
         message.grab().save(str(SHOTS / "krita-end.png"))
         made = message_print()

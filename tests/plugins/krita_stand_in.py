@@ -379,7 +379,7 @@ def use_progress(extension, client):
     extension._end(["/tmp/a_r1c1.tif", "/tmp/a_r1c2.tif"], None)
     assert extension.last_message == "2 files are there, /tmp/a_r1c1.tif to /tmp/a_r1c2.tif."
     texts = [button.text().replace("&", "") for button in extension.message.buttons]
-    assert texts == ["Open", "Show Report", "Save Files for the Printer…"], texts
+    assert texts == ["Open", "Show Report", "Save for Printing…"], texts
     QtTest.QTest.mouseClick(extension.message.buttons[1], LEFT)
     assert pressed == [made]
     assert extension.message is None
