@@ -23,14 +23,18 @@ GROWTH_MIB, CLIENT_S = 8.0, 3.0
 BODY = b"\x0d\0EVIL-MESSAGE"  # a frame of ZMTP 1.0: its length, its flags, twelve bytes
 
 
-@pytest.mark.parametrize("tcp", [False, True], ids=["ipc", "tcp"])
-def test_flood_before_login_costs_no_memory_and_real_clients_get_in(start_server, tcp):
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"tcp": True}, {"lan": "127.0.0.1:0"}],
+    ids=["ipc", "tcp", "lan"],
+)
+def test_flood_before_login_costs_no_memory_and_real_clients_get_in(start_server, settings):
     """600 MiB of messages that never end, beside 200 connections that say nothing."""
-    server = start_server(tcp=tcp)
+    server = start_server(**settings)
     with server.connect() as connection:
         Picture(20, 10).enhance(connection)
     before = usage(server.process.pid)
-    result = flood(server, FLOOD_MIB, IDLE)
+    result = flood(server, FLOOD_MIB, IDLE, server.status()["lan"]["endpoint"])
     assert result.growth_mib < GROWTH_MIB
     assert result.client_s < CLIENT_S
     assert result.served

@@ -92,9 +92,12 @@ class Flood:
     served: bool
 
 
-def flood(server: RunningServer, mebibytes: int, idle: int) -> Flood:
-    """Unfinished messages of so many MiB, over as many connections as it takes, and idle ones."""
-    address = server.info().endpoints[0]
+def flood(server: RunningServer, mebibytes: int, idle: int, address: str = "") -> Flood:
+    """Unfinished messages of so many MiB, over as many connections as it takes, and idle ones.
+
+    They go to the server's own address or to another of its doors; real clients to the former.
+    """
+    address = address or server.info().endpoints[0]
     frame = b"\x03" + FRAME_BYTES.to_bytes(8, "big") + bytes(FRAME_BYTES)  # MORE, long
     sent, connections, ended = 0, 0, threading.Event()
 
