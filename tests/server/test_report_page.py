@@ -205,9 +205,10 @@ def test_pictures_are_taken_where_they_tell_most(
         )
         size = seen_size(sight.crop.rect.size, 200.0, sight.distance_mm, EYES[sight.eye])
         assert before.shape == after.shape == (size.height, size.width)
-        smooth = np.s_[:, size.width * 2 // 3 :]  # the texture is left of it
-        assert np.abs(before[smooth].astype(int) - after[smooth]).mean() < 1
-        assert 0.05 < sight.share < 0.75
+        # The same place: ramp and mean agree; and the squares of 4 px are seen from 57 cm.
+        for part in (np.s_[:, :100], np.s_[:, -100:], np.s_[:80]):
+            assert before[part].mean() == pytest.approx(after[part].mean(), abs=5)
+        assert sight.share > 0.05
     assert [name for name, _ in found.stages] == ["input", "repair", "enlarge", "sharpen"]
     assert [job.options.repair for job in jobs] == [0, 30, 30]
     assert jobs[2].options.model == "span-x4"
