@@ -148,6 +148,13 @@ def krita(bench: Bench, job: Job) -> Measured:
     env = {"WALLPRINT_PICTURE": str(job.picture), "WALLPRINT_CASE_LIMIT_S": "3600"}
     outcome = bench.krita("krita_measure.py", env=env, timeout_s=3600.0)
     facts, cancelled = outcome.check("print"), outcome.check("cancel")
+    dialog = outcome.check("dialog")
+    print(
+        f"Krita's dialog: there after {dialog['opened_s']:.2f} s, true detail after "
+        f"{dialog['detail_s']:.1f} s, longest event-loop gap meanwhile {dialog['gap_s']:.3f} s, a "
+        f"changed value {1000 * dialog['value_s']:.0f} ms",
+        file=sys.stderr,
+    )
     width, height = facts["size"]
     both_mib = 6 * (job.width * job.height + width * height) / MIB
     # Krita holds the source already, and both with an alpha.

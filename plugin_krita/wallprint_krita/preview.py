@@ -24,7 +24,19 @@ from .widgets import line
 
 _SPOT = Size(400, 220)
 _THUMB_PX = 140
+_SAMPLED_PX = 4 * _THUMB_PX
+_SMALL_PX = 2_000_000  # Krita's own thumbnail of it takes a tenth of a second
 _MASK = PixelLayout("GRAY", "u8")
+
+
+def _thumbnail(document):
+    """The visible picture, small."""
+    width, height = document.width(), document.height()
+    if width * height <= _SMALL_PX:
+        return document.thumbnail(_THUMB_PX, _THUMB_PX)
+    scale = _THUMB_PX / max(width, height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return pixels.sampled(document, _SAMPLED_PX).thumbnail(*size)
 
 
 class _Clickable(QLabel):
@@ -67,7 +79,7 @@ class Preview(QWidget):
         self._next = None  # a spot that was chosen while another is being computed
         self._split = 0.5
         self._thumb = _Clickable(self.compute)
-        self._picture = QPixmap.fromImage(document.thumbnail(_THUMB_PX, _THUMB_PX))
+        self._picture = QPixmap.fromImage(_thumbnail(document))
         self._thumb.setPixmap(self._picture)
         self._thumb.setAccessibleName(_("Choose the spot"))
         self._thumb.setCursor(Qt.CursorShape.CrossCursor)

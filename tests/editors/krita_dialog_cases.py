@@ -12,7 +12,7 @@ sys.path.insert(0, os.environ["WALLPRINT_TEST_HERE"])
 from krita import Selection
 from krita_dialog_parts import all_texts, check_page, mnemonics, opened, photo, tabs
 from krita_drive import drive
-from krita_support import BASE, SHOTS, krita, run_cases, state
+from krita_support import BASE, SHOTS, SRGB, active, krita, run_cases, state
 
 from wallprint_protocol.print_plan import Settings
 
@@ -260,6 +260,24 @@ def case_spot_of_the_print():
     assert dialog._preview._pictures is None, "a spot of other values is still shown"
     dialog.reject()
     assert (document.width(), document.modified()) == (320, False)
+
+
+def case_large_picture():
+    """The small picture of a large one, in the same colours and proportions, without a wait."""
+    width, height = 3000, 1500
+    document = krita.createDocument(width, height, "large", "RGBA", "U8", SRGB, 72.0)
+    node = document.rootNode().childNodes()[0]
+    red, blue = b"\x00\x00\xff\xff", b"\xff\x00\x00\xff"
+    node.setPixelData((red * 1000 + blue * 2000) * height, 0, 0, width, height)
+    krita.activeWindow().addView(document)
+    document.refreshProjection()
+    yield active(document, node)
+    dialog = yield from opened()
+    small = dialog._preview._picture.toImage()
+    assert (small.width(), small.height()) == (140, 70)
+    assert small.pixelColor(40, 35).getRgb()[:3] == (255, 0, 0)
+    assert small.pixelColor(52, 35).getRgb()[:3] == (0, 0, 255)
+    dialog.reject()
 
 
 def case_test_connection():

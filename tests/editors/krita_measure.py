@@ -1,4 +1,4 @@
-"""Runs inside Krita for benchmarks/editors.py: a print of a large layer, and one that is cancelled.
+"""Runs inside Krita for benchmarks/editors.py: dialog, print and cancel with a large layer.
 
 Says how long it took, what Krita's process needed, how long its event loop was away at most, and
 the checksum of the pixels.
@@ -106,6 +106,32 @@ def case_print():
         "peak_mib": memory.peak_mib,
         "result_mib": print_bytes / MIB,
     }
+
+
+def case_dialog():
+    """Until the dialog is there, until the true detail is, and what a changed value costs."""
+    krita.setBatchmode(True)
+    document = krita.openDocument(os.environ["WALLPRINT_PICTURE"])
+    krita.setBatchmode(False)
+    document.setColorProfile(SRGB)
+    krita.activeWindow().addView(document)
+    yield active(document, document.rootNode().childNodes()[0])
+    yield 2.0
+    began = time.monotonic()
+    state.extension.ask_enhance()
+    dialog = state.extension.dialog
+    opened_s = time.monotonic() - began
+    yield 0.1
+    drive.driver.longest_gap_s = 0.0
+    yield lambda: not dialog._measure.running
+    detail_s, gap_s = time.monotonic() - began, drive.driver.longest_gap_s
+    assert "True detail" in dialog._summary.text("detail"), dialog._summary.text("detail")
+    began = time.monotonic()
+    for cm in range(60, 80):
+        dialog._width.setValue(float(cm))
+    value_s = (time.monotonic() - began) / 20
+    dialog.reject()
+    return {"opened_s": opened_s, "detail_s": detail_s, "gap_s": gap_s, "value_s": value_s}
 
 
 def case_cancel():
