@@ -75,15 +75,8 @@ def test_host_that_is_not_paired_is_refused_at_the_opening(computers):
         assert connection.status()["jobs"] == {}
 
 
-def stop_host(computers) -> None:
-    computers.host.process.kill()
-    computers.host.process.wait()
-    (computers.host_dir / "server.json").unlink(missing_ok=True)
-    (computers.host_dir / "s.sock").unlink(missing_ok=True)
-
-
 def test_host_that_is_away_is_one_clear_error(computers):
-    stop_host(computers)
+    computers.kill_host()
     began = time.monotonic()
     with computers.connect() as connection:
         with pytest.raises(ServerTrouble, match="studio does not answer") as caught:
@@ -96,7 +89,7 @@ def test_host_that_is_away_is_one_clear_error(computers):
 
 
 def test_fallback_only_where_it_was_asked_for(computers):
-    stop_host(computers)
+    computers.kill_host()
     picture = Picture(20, 10, (30, 30))
     with computers.connect("studio,local") as connection:
         result = picture.enhance(connection)
@@ -112,7 +105,7 @@ def test_host_killed_in_the_middle_is_told_within_two_seconds(computers, host):
     def write(rect, pixels):
         picture.write(rect, pixels)
         if not killed:
-            stop_host(computers)
+            computers.kill_host()
             killed.append(time.monotonic())
 
     with computers.connect(host) as connection:

@@ -67,6 +67,13 @@ class TwoComputers:
         self.here = self._start(self.here_dir, settings)
         return self.here
 
+    def kill_host(self) -> None:
+        """`kill -9`, and what it leaves behind."""
+        self.host.process.kill()
+        self.host.process.wait()
+        for name in ("server.json", "s.sock"):
+            (self.host_dir / name).unlink(missing_ok=True)
+
     def connect(self, host: str = "studio") -> client.Connection:
         """The user's command line or editor."""
         return client.connect(self.here_dir, start=False, host=host)
