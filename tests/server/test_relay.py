@@ -258,3 +258,25 @@ def test_job_of_another_computer_goes_on_to_no_third(host_dir, state_dir, no_lea
             with talk(both.paired, host=host) as link:
                 picture.enhance(link)
             assert picture.result == picture.expected()
+
+
+@pytest.mark.slow
+def test_long_queue_at_the_host_is_not_taken_for_a_stuck_worker(host_dir, state_dir, no_leaks):
+    """The user's server hears nothing of the job for longer than its patience with a worker."""
+    with two_computers(host_dir, state_dir) as both, ExitStack() as stack:
+        both.here.stop()
+        both.start_here(stuck_s=7.0)
+        connection = stack.enter_context(both.connect())
+        other = stack.enter_context(talk(both.paired))
+        picture, results = Picture(20, 10, (30, 30)), []
+        waiting = threading.Thread(target=lambda: results.append(picture.enhance(connection)))
+
+        def busy(progress):
+            if progress.phase == "run" and not waiting.ident:
+                waiting.start()
+
+        Picture(30, 1800, model="slow").enhance(other, on_progress=busy)  # some eleven seconds
+        waiting.join()
+        assert len(results) == 1
+        assert picture.result == picture.expected()
+        assert "has not moved" not in both.here.log()
