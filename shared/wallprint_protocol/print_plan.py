@@ -43,7 +43,7 @@ DEFAULT_LONG_SIDE = "100cm"
 SOURCES = ("layer", "visible", "selection")
 RESULTS = ("new-layer", "new-image", "replace")
 EDGES = ("none", "bleed", "wrap")
-WRAP_FILLS = ("mirror", "stretch", "colour")
+WRAP_FILLS = ("mirror", "image", "stretch", "colour", "average")
 MAX_SCALE = 64  # of each axis, either way
 EDGE_MM = {"none": 0.0, "bleed": 3.0, "wrap": 40.0}  # what is usual: print shops, stretcher bars
 OVERLAP_MM = 20.0  # of panels that are hung by hand; 0.5 to 1 in is usual
@@ -67,7 +67,8 @@ class Settings:
         edges: an entry of EDGES: picture beyond the trim, to be cut off (bleed) or folded round a
             stretcher bar (wrap). The print size is that of the trim, or of the front.
         edge_mm: width of the edges on each side.
-        wrap_fill: an entry of WRAP_FILLS: what goes round the bar. A bleed is always picture.
+        wrap_fill: an entry of WRAP_FILLS: what goes round the bar; "image" is what a crop has left
+            of the picture there, mirrored where it left nothing. A bleed is always that.
         wrap_colour: for "colour", see `request.Options.edge_colour`.
         panel_rows: panels on top of each other.
         panel_columns: panels side by side; not looked at with a sheet width.
@@ -146,7 +147,9 @@ class Settings:
             "feather_mm": self.feather_mm if self.source == "selection" else 0.0,
             "device": self.device,
             "tile_px": self.tile_px,
-            "edge_fill": self.wrap_fill if self.edges == "wrap" else "mirror",
+            "edge_fill": self.wrap_fill
+            if self.edges == "wrap" and self.wrap_fill != "image"
+            else "mirror",
             "edge_colour": self.wrap_colour,
         }
 
@@ -164,6 +167,7 @@ class Plan:
         edge_px: width of the edges on each side.
         panels: how the sheet is cut.
         asked_halo_mm: `Settings.halo_mm`.
+        wrap_fill: `Settings.wrap_fill`.
     """
 
     canvas: Size
@@ -174,6 +178,7 @@ class Plan:
     edge_px: int = 0
     panels: Panels = ONE_PANEL
     asked_halo_mm: float = 0.0
+    wrap_fill: str = "mirror"
 
     @property
     def sheets(self) -> tuple[Sheet, ...]:
@@ -300,6 +305,7 @@ def make_plan(
         edge_px,
         panels,
         settings.halo_mm,
+        settings.wrap_fill,
     )
 
 
@@ -433,10 +439,11 @@ def _with_edges(plan: Plan, layer: Rect) -> LayerJob:
     """The job of a layer that covers the print: the sheet, edges included."""
     window, rect, edge = plan.placement.window, plan.rect, plan.edge_px
     x_step, y_step = window.width / rect.width, window.height / rect.height
-    bleeds = plan.edges == "bleed" and rect == plan.trim
+    goes_on = plan.edges == "bleed" or plan.wrap_fill == "image"
+    goes_on = goes_on and rect == plan.trim
     # What the picture itself has beyond the trim, px of the sheet: left, top, right, bottom.
     more = tuple(
-        min(edge, int(px / step + 1e-6)) if bleeds else 0
+        min(edge, int(px / step + 1e-6)) if goes_on else 0
         for px, step in (
             (window.x - layer.x, x_step),
             (window.y - layer.y, y_step),

@@ -18,7 +18,7 @@ STYLES = ("faithful", "enhanced")
 MEDIA = ("none", "glossy", "matte", "canvas", "backlit")
 STRENGTHS = ("low", "standard", "high")
 DEVICES = ("auto", "cpu", "cuda", "mps")
-EDGE_FILLS = ("mirror", "stretch", "colour")
+EDGE_FILLS = ("mirror", "stretch", "colour", "average")
 MOST_HALO_MM, MOST_SPREAD_MM = 5.0, 1.0  # posters seen from afar; rough canvas
 _COLOUR = re.compile(r"^#(?:[0-9a-fA-F]{6}|[0-9a-fA-F]{8})$")
 _LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
@@ -48,7 +48,8 @@ class Options:
         mirror: margins of the result (left, top, right, bottom in px) that are filled after the
             output sharpening: bleed and gallery wrap.
         edge_fill: with what, an entry of EDGE_FILLS. "mirror" repeats what lies within, flipped;
-            "stretch" does so with a quarter of it, drawn out to the margin's width; "colour".
+            "stretch" does so with a quarter of it, drawn out to the margin's width; "colour";
+            "average" is the mean colour of the picture that is printed.
         edge_colour: for "colour", #RRGGBB on the document's own curve (a grey document takes its
             luma), or #CCMMYYKK ink for a CMYK document.
         feather_mm: soft edge of the selection on the print, Gaussian sigma; 0 is a hard edge.

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from wallprint_protocol.pixels import PixelLayout
+from wallprint_protocol.print_plan import Settings, layer_job, make_plan
 from wallprint_protocol.print_size import Placement, Rect, Size, Window
 from wallprint_protocol.request import Options, Request
 from wallprint_server.pipeline.edges import Margins
@@ -39,14 +40,14 @@ def filled(face: np.ndarray, layout: PixelLayout, chosen: Options, step: int = 7
 )
 def test_mirrored_margins_repeat_the_finished_picture(layout: PixelLayout) -> None:
     rng = np.random.default_rng(2)
-    coarse = rng.integers(0, 255, (22, 30, layout.channels))
+    coarse = rng.integers(0, 255, (44, 30, layout.channels))
     picture = np.kron(coarse, np.ones((10, 10, 1), int)) * (257 if layout.dtype == "u16" else 1)
     chosen = {"engine": FakeEngine(), "sharpen": "matte", "tile_px": 128}
-    face, _ = run_pipeline(picture, layout, Size(600, 440), **chosen)
+    face, _ = run_pipeline(picture, layout, Size(600, 880), **chosen)
     left, top, right, bottom = mirror = (7, 90, 130, 11)
-    out = Size(600 + left + right, 440 + top + bottom)
+    out = Size(600 + left + right, 880 + top + bottom)
     window = Window(0.0, 0.0, float(picture.shape[1]), float(picture.shape[0]))
-    placement = Placement(out, window, Rect(left, top, 600, 440), mirror)
+    placement = Placement(out, window, Rect(left, top, 600, 880), mirror)
     rows: list[int] = []
     sheet, _ = run_pipeline(
         picture, layout, placement, **chosen, on_progress=lambda *news: rows.append(news[3])
@@ -156,7 +157,7 @@ def test_a_wrap_of_one_colour(layout: PixelLayout, colour: str, pixel: list[floa
     [
         ({"edge_fill": "colour", "edge_colour": "#10203040"}, "#RRGGBB"),
         ({"edge_colour": "white"}, "neither #RRGGBB nor #CCMMYYKK"),
-        ({"edge_fill": "smear"}, "mirror, stretch, colour"),
+        ({"edge_fill": "smear"}, "mirror, stretch, colour, average"),
     ],
 )
 def test_fills_that_cannot_be_are_refused(fill: dict[str, str], text: str) -> None:
@@ -178,3 +179,58 @@ def test_the_pipeline_fills_as_the_request_says() -> None:
     assert (sheet[:10] == (1, 2, 3)).all()
     assert (sheet[:, -10:] == (1, 2, 3)).all()
     assert (sheet[10:-10, 10:-10] == 90).all()
+
+
+@pytest.mark.parametrize("model", ["RGB", "RGBA", "CMYK", "GRAY"])
+def test_a_wrap_of_the_picture_s_average(model: str) -> None:
+    """Of what is printed and visible, not of what a crop leaves out."""
+    layout = PixelLayout(model, "u8", "straight" if model == "RGBA" else "none")
+    picture = np.zeros((40, 60, layout.channels))
+    picture[:, :30], picture[:, 30:] = 40, 90
+    picture[:, :10] = 255  # not in the window
+    if model == "RGBA":
+        picture[..., 3] = 255
+        picture[20:, 30:] = (250, 0, 0, 0)  # hidden
+    placement = Placement(Size(110, 90), Window(10, 0, 40, 40), Rect(15, 5, 80, 80), (15, 5, 15, 5))
+    sheet, _ = run_pipeline(picture, layout, placement, engine=FakeEngine(), edge_fill="average")
+    # Of 40 columns 20 are dark, and of the other half only 20 rows are visible with alpha.
+    expected = round((40 * 2 + 90) / 3) if model == "RGBA" else 65
+    rim = np.concatenate([sheet[:5].reshape(-1, layout.channels), sheet[30, :15]])
+    assert np.abs(rim[:, : layout.colour_channels].astype(int) - expected).max() <= 1
+    if model == "RGBA":
+        assert (rim[:, 3] == 255).all()
+    assert np.ptp(sheet[5:-5, 15:-15, 0]) > 20
+
+
+def test_a_wrap_that_goes_on_with_the_picture() -> None:
+    """What the crop has left goes round the bar, mirrored where nothing is left; the front is the
+    same as with any other wrap."""
+    rng = np.random.default_rng(4)
+    picture = np.kron(rng.integers(20, 230, (12, 24, 3)), np.ones((10, 10, 1), int))
+    canvas, layout = Size(240, 120), PixelLayout("RGB", "u8")
+    sheets = {}
+    for fill in ("mirror", "image"):
+        settings = Settings(
+            preset="40x40mm", ppi=254.0, fit="crop", edges="wrap", edge_mm=5.0, wrap_fill=fill
+        )
+        plan = make_plan(canvas, settings)
+        placement = layer_job(plan, Rect(0, 0, 240, 120)).placement
+        made = settings.job_options(plan)
+        assert made["edge_fill"] == "mirror"
+        sheets[fill], _ = run_pipeline(
+            picture, layout, placement, engine=FakeEngine(),
+            **{**made, "sharpen": "none", "repair": 0, "deblur": 0},
+        )  # fmt: skip
+    edge, side = 50, 400
+    assert sheets["image"].shape == (side + 2 * edge, side + 2 * edge, 3)
+    front = np.s_[edge:-edge, edge:-edge]
+    apart = np.abs(sheets["image"][front].astype(int) - sheets["mirror"][front])
+    assert apart[2:-2, 8:-8].max() <= 1  # a network sees beyond the front now
+    # Left and right the crop has left something: 15 px of the picture lie under each 50 px.
+    row = edge + 183  # 55 px of the picture: the middle of one of its squares
+    rim = sheets["image"][row, :edge].astype(int)
+    assert np.abs(rim[18] - picture[55, 54]).max() < 40
+    assert not np.array_equal(rim, sheets["mirror"][row, :edge])
+    # Above and below it has left nothing.
+    whole = sheets["image"]
+    assert np.array_equal(whole[:edge], whole[edge : 2 * edge][::-1])

@@ -180,7 +180,7 @@ def _edges(facts: Facts) -> Section:
     plan, settings = facts.plan, facts.settings
     if plan.edges == "none":
         return "edges", None, []
-    fill = facts.settings.job_options(plan)["edge_fill"]
+    fill = settings.wrap_fill if plan.edges == "wrap" else "image"
     if fill == "colour":
         fill = settings.wrap_colour
     value = {

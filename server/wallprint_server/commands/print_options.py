@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wallprint_protocol.errors import BadInput
-from wallprint_protocol.print_plan import OVERLAP_MM, Settings
+from wallprint_protocol.print_plan import OVERLAP_MM, WRAP_FILLS, Settings
 from wallprint_protocol.print_size import (
     ANCHORS,
     FITS,
@@ -83,7 +83,8 @@ def add_paper_options(parser: argparse.ArgumentParser) -> None:
         "--wrap-fill",
         metavar="HOW",
         type=_wrap_fill,
-        help="mirror (default), stretch, or a colour: #RRGGBB, for CMYK pictures #CCMMYYKK",
+        help="mirror (default), image (what --fit crop has left there, else mirrored), stretch, "
+        "average (the picture's mean colour), or a colour: #RRGGBB, for CMYK pictures #CCMMYYKK",
     )
     cut = parser.add_mutually_exclusive_group()
     cut.add_argument(
@@ -277,10 +278,11 @@ def _panels(text: str) -> tuple[int, int]:
 
 
 def _wrap_fill(text: str) -> str:
-    if text in ("mirror", "stretch") or _COLOUR.match(text):
+    names = [name for name in WRAP_FILLS if name != "colour"]
+    if text in names or _COLOUR.match(text):
         return text
     raise argparse.ArgumentTypeError(
-        f"{text!r} is neither mirror nor stretch nor a colour such as #ffffff"
+        f"{text!r} is none of {', '.join(names)}, nor a colour such as #ffffff"
     )
 
 

@@ -10,6 +10,7 @@ from math import ceil
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_size import Rect
@@ -28,16 +29,19 @@ class Margins:
 
     Margin pixel k beside the border (k = 0, 1, ...) repeats pixel k within, the border pixel
     itself included; stretched, it has the value at (k + 1/2) / 4 - 1/2 within, between two pixels
-    a mean; or all have one colour. First left and right, then whole rows at top and bottom with
-    the corners.
+    a mean; or all have one colour, given or the picture's average. First left and right, then whole
+    rows at top and bottom with the corners.
 
     Args:
         result: the picture, margins included.
         layout: of its pixels.
         options: `mirror` (each at most what lies within), `edge_fill` and `edge_colour`.
+        average: (C,) mean colour of the picture, perceptual, inks as 1 - ink; for "average".
     """
 
-    def __init__(self, result: Raster, layout: PixelLayout, options: Options) -> None:
+    def __init__(
+        self, result: Raster, layout: PixelLayout, options: Options, average: Tensor | None = None
+    ) -> None:
         self._result, self._fill = result, options.edge_fill
         self._left, self._top, self._right, self._bottom = options.mirror
         self._dtype, self._channels = np.dtype(_NUMPY[layout.dtype]), layout.channels
@@ -45,7 +49,10 @@ class Margins:
         self._widened = self._top  # rows above have their left and right margins
         self._pixel = b""
         if self._fill == "colour":
-            self._pixel = _pixel(options.edge_colour, layout)
+            self._pixel = _pixel(torch.tensor(_given(options.edge_colour, layout)), layout)
+        elif self._fill == "average":
+            assert average is not None
+            self._pixel = _pixel(average, layout)
 
     def extend(self, rows_done: int) -> int:
         """Rows above `rows_done` are final between the margins; how many are final in all."""
@@ -64,7 +71,7 @@ class Margins:
 
     def _reach(self, margin: int) -> int:
         """How many pixels within decide a margin."""
-        return {"mirror": margin, "stretch": ceil(margin / _STRETCH), "colour": 0}[self._fill]
+        return {"mirror": margin, "stretch": ceil(margin / _STRETCH)}.get(self._fill, 0)
 
     def _between(self, margin: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """For each margin pixel the two within that it lies between, and the second's weight."""
@@ -124,9 +131,12 @@ class Margins:
         return np.frombuffer(self._result.read(rect), self._dtype).reshape(shape)
 
 
-def _pixel(colour: str, layout: PixelLayout) -> bytes:
-    """One opaque pixel of a colour."""
-    samples = torch.tensor(edge_samples(colour, layout)).reshape(1, -1, 1, 1)
-    if layout.model.startswith("CMYK"):
-        samples = 1.0 - samples
-    return to_bytes(Planes(samples, torch.ones(1, 1, 1, 1)), layout)
+def _given(colour: str, layout: PixelLayout) -> list[float]:
+    """Channels of `Options.edge_colour`, inks as 1 - ink."""
+    samples = edge_samples(colour, layout)
+    return [1.0 - ink for ink in samples] if layout.model.startswith("CMYK") else list(samples)
+
+
+def _pixel(colour: Tensor, layout: PixelLayout) -> bytes:
+    """One opaque pixel of a colour (C,)."""
+    return to_bytes(Planes(colour.reshape(1, -1, 1, 1), torch.ones(1, 1, 1, 1)), layout)

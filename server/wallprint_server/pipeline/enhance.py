@@ -65,6 +65,8 @@ GPU_SHARE = 0.6
 INK_TOLERANCE = 1.01
 # Where the print's edges are measured for a halo that was asked for: the best of so many spots.
 PROBE_PX, PROBES_A_SIDE, PROBES, FIT_ROUNDS = 160, 8, 6, 3
+# Rows that the average colour of a picture is taken from.
+AVERAGE_ROWS = 500
 # A feather wider than twice this sigma is computed on a coarser grid, where it has about this one.
 FEATHER_SIGMA_PX = 8.0
 
@@ -159,7 +161,9 @@ class _Job:
         self.rows = _meeting(plan.rows, -rect.y, out.height - rect.y)
         tiles = len(self.columns) * len(self.rows)
         mosaic = Mosaic(self.columns, self.rows, plan.blend_px)
-        margins = Margins(self.result, self.request.layout, self.request.options)
+        options = self.request.options
+        average = self._average() if options.edge_fill == "average" else None
+        margins = Margins(self.result, self.request.layout, options, average)
         rows_done = margins.extend(rect.y)
         for done, (row, column) in enumerate(order(self.columns, self.rows)):
             self._stop_if_cancelled()
@@ -603,6 +607,23 @@ class _Job:
         with self._timed("measure"):
             detail = measure_detail(request.source, self._luma, request.window)
         return detail.budget(request.window, r.size, request.options.ppi)
+
+    def _average(self) -> Tensor:
+        """(C,) mean colour of what is printed, from rows spread over it; not of what is hidden."""
+        window = self.request.window
+        (x0, x1), (y0, y1) = (
+            (min(round(start), round(start + length) - 1), round(start + length))
+            for start, length in ((window.x, window.width), (window.y, window.height))
+        )
+        x0, y0 = max(0, x0), max(0, y0)
+        total = torch.zeros(self.request.layout.colour_channels, dtype=torch.float64)
+        weight = 0.0
+        for y in range(y0, y1, max(1, (y1 - y0) // AVERAGE_ROWS)):
+            planes = self._read((x0, x1), (y, y + 1))
+            seen = torch.ones_like(planes.colour[:, :1]) if planes.alpha is None else planes.alpha
+            total += (planes.colour * seen).double().sum((0, 2, 3)).cpu()
+            weight += float(seen.double().sum())
+        return (total / max(weight, 1e-9)).float()
 
     def _fit_sharpening(self) -> None:
         """With a halo that was asked for: fit the sharpening to the picture's own edges.
