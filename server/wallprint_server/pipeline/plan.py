@@ -35,6 +35,8 @@ MAX_STEPS = 4
 # blocks by itself: JPEG quality 40 and better (docs/measurements.md).
 LEAST_REPAIR = 63
 MIN_TILE_PX = 64
+# A tile that the user makes smaller than this beyond its border is raised: it would be all border.
+LEAST_OWN_PX = MIN_TILE_PX // 2
 # Without a network any window will do that keeps the border small.
 PLAIN_WINDOW_PX = 512
 # float32 planes that live at once at final resolution (tile, blur, delta, bytes), per channel.
@@ -260,7 +262,7 @@ def make_plan(
     core_px = cost.fitting(memory_bytes)
     most_px = max(core_px, cost.fitting(most_bytes))
     if options.tile_px:
-        side, core_px = max(options.tile_px, border_px + MIN_TILE_PX), most_px
+        side, core_px = max(options.tile_px, border_px + LEAST_OWN_PX), most_px
     else:
         side = tile_px or best_window(ladder, before, cost)
         core_px = max(core_px, min(most_px, reach))
@@ -304,7 +306,7 @@ def make_plan(
 
 def _tile_notes(wanted_px: int, border_px: int, core_px: float, window_px: int) -> tuple[str, ...]:
     """What became of the wish for tiles of a size."""
-    if wanted_px < border_px + MIN_TILE_PX:
+    if wanted_px < border_px + LEAST_OWN_PX:
         problem = f"would be mostly border here ({border_px} px of it)"
     elif wanted_px - border_px > core_px:
         problem = "do not fit into the memory"
