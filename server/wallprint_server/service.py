@@ -13,6 +13,7 @@ import logging.handlers
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -113,6 +114,8 @@ def _serve(config: ServerConfig, start_id: str, systemd: bool) -> int:
         log.info("serving at %s, process %d", transport.endpoint, os.getpid())
         if transport.lan_endpoint:
             log.info("paired computers may come in from the network")
+        if transport.lan_problem:  # whoever typed `serve --lan` sees no log
+            print(f"wallprint: no network: {transport.lan_problem}", file=sys.stderr, flush=True)
         if config.prestart:
             hub.prestart()
         while not hub.stopping and not stop.requested:

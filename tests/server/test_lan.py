@@ -301,11 +301,12 @@ def test_another_computer_may_have_prints_made_and_nothing_else(computers, messa
     assert computers.host.process.poll() is None
 
 
-def test_address_that_is_not_there_today_keeps_nobody_from_printing(start_server):
+def test_address_that_is_not_there_today_keeps_nobody_from_printing(start_server, capfd):
     server = start_server(lan="192.0.2.77:47970")
     status = server.status()["lan"]
     assert status["state"] == "failed"
     assert "192.0.2.77" in status["problem"]
+    assert "no network: cannot listen at tcp://192.0.2.77:47970" in capfd.readouterr().err
     with server.connect() as connection:
         Picture(20, 10).enhance(connection)
 
@@ -354,15 +355,9 @@ def test_logs_of_the_host_name_nobody(computers):
     with talk(computers.paired) as link:
         picture.enhance(link)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("platform.python_version", lambda: "of-anna-meier")
-        hello = messages.Hello(
-            id=1, proto=(1,), minor=1, nonce=bytes(32),
-            client={"name": "anna-meier", "os": "anna-meier"}, caps=(), max_chunk=1 << 20,
-        )  # fmt: skip
-        link = talk(computers.paired)
-        link.send(hello)
-        link.close()
-    wait_until(lambda: "is gone" in computers.host.log())
+        patch.setattr("wallprint_protocol.connection.__version__", "anna-meier")
+        talk(computers.paired).close()
+    wait_until(lambda: computers.host.log().count("is gone") == 2)
     log = computers.host.log()
     assert computers.paired.curve.public.hex() not in log
     for name in ("anna", "laptop", "127.0.0.1", os.uname().nodename):
