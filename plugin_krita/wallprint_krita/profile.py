@@ -6,6 +6,7 @@ A picture of one pixel is exported as a TIFF, and the profile read from it.
 from __future__ import annotations
 
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 from krita import InfoObject, Krita
@@ -15,11 +16,11 @@ from wallprint_protocol.tiff_file import profile_of
 from .pixels import Space
 
 
+@lru_cache(maxsize=8)
 def profile_bytes(space: Space) -> bytes:
     """The profile of a colour space; b"" when Krita does not tell it. In the main thread."""
-    depth = "U16" if space.depth == "F16" and space.model == "CMYKA" else space.depth
     document = Krita.instance().createDocument(
-        1, 1, "profile", space.model, depth, space.profile, 72.0
+        1, 1, "profile", space.model, space.depth, space.profile, 72.0
     )
     if document is None:
         return b""

@@ -18,6 +18,7 @@ from krita_dialog_parts import check_page, opened
 from krita_drive import drive
 from krita_support import (
     BASE,
+    KINDS,
     SETTINGS,
     SHOTS,
     SRGB,
@@ -35,7 +36,7 @@ from krita_support import (
     snapshot,
     state,
 )
-from wallprint_krita.pixels import Space
+from wallprint_krita.pixels import Space, space_of
 from wallprint_krita.profile import profile_bytes
 
 from wallprint_protocol.print_size import Size
@@ -130,6 +131,20 @@ def tiff(path):
     return data, profile_of(data)
 
 
+def case_profiles():
+    """Of every space that can be printed, and each its own."""
+    found_profiles = {}
+    for kind in KINDS:
+        document, node, _data, _layout, _rect = make(kind)
+        yield active(document, node)
+        found_profiles[kind] = profile_bytes(space_of(node))
+        assert found_profiles[kind][36:40] == b"acsp", f"{kind}: no ICC profile"
+        assert not close_messages()
+    assert found_profiles["rgba_u8"] == found_profiles["rgba_u16"]
+    assert found_profiles["rgba_u8"] != found_profiles["rgba_f32"], "linear is another one"
+    assert len(set(found_profiles.values())) >= 4
+
+
 def case_proof():
     """PDF and TIFF of Letter size, with the profile; the progress counts crops; nothing is left."""
     document, _node, _data = yield from picture()
@@ -145,9 +160,9 @@ def case_proof():
 
     state.extension._progress = noting
     temporary = set(Path("/tmp").glob("wallprint-*"))
-    drive.driver.longest_gap_s = 0.0
     state.extension.proof(settings, files, "letter", False)
-    yield 0.2
+    yield 0.1  # Krita has exported the picture of one pixel, for its profile
+    drive.driver.longest_gap_s = 0.0
     yield idle
     del state.extension._progress
     ended_well()
@@ -270,6 +285,25 @@ def case_report_and_files():
         assert not (BASE / "page2.html").exists()
         yield 0.2
         assert close_messages()
+    finally:
+        module._open = opened
+
+
+def case_reports_of_other_spaces():
+    """Half floats, inks, grey: the program finds the very pixels in the files that it gets."""
+    module = sys.modules["wallprint_krita.extension"]
+    opened, module._open = module._open, lambda _path: None
+    try:
+        for kind in ("rgba_f16", "cmyka_u8", "graya_u16"):
+            document, node, _data, _layout, _rect = make(kind)
+            yield active(document, node)
+            yield from run_job(SETTINGS)
+            made = message_print()
+            state.extension.report(made, BASE / f"{kind}.html")
+            yield idle
+            ended_well()
+            assert (BASE / f"{kind}.html").stat().st_size > 10_000
+            state.extension.message.close()
     finally:
         module._open = opened
 
