@@ -147,7 +147,8 @@ class _Hop:
     def _tell(self) -> None:
         self._told_s = time.monotonic()
         shown = self._shown
-        self._on_progress(shown.phase, shown.done, shown.total, self._rows)
+        total = shown.queue_pos if shown.phase == "queued" else shown.total
+        self._on_progress(shown.phase, shown.done, total, self._rows)
 
 
 def _as_seen_from_here(error: WallprintError, name: str) -> WallprintError:

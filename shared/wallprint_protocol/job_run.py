@@ -487,7 +487,10 @@ class JobRun:
             elif message.state == "sending" and self._output is not None:
                 self._show(Progress("download", self._output.next, len(self._output.grid)))
         elif isinstance(message, messages.JobProgress):
-            self._show(Progress(message.phase, message.done, message.total, message.eta_s))
+            if message.phase == "queued":  # at a paired host
+                self._show(Progress("queued", 0, 0, queue_pos=message.total))
+            else:
+                self._show(Progress(message.phase, message.done, message.total, message.eta_s))
         elif isinstance(message, messages.JobDone):
             self._done = message
         elif isinstance(getattr(message, "re", None), int):

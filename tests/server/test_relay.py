@@ -147,11 +147,12 @@ def test_progress_and_queue_of_the_host_are_told_here(computers):
         def busy(progress):
             if progress.phase == "run" and not opened:
                 opened.append(True)
-                picture.enhance(connection, on_progress=lambda p: phases.append(p.phase))
+                picture.enhance(connection, on_progress=phases.append)
 
         blocker.enhance(other, on_progress=busy)
     assert picture.result == picture.expected()
-    assert {"queued", "run"} <= set(phases)
+    assert {"upload", "queued", "run"} <= {progress.phase for progress in phases}
+    assert max(p.queue_pos for p in phases if p.phase == "queued") == 1
 
 
 @pytest.mark.parametrize(
