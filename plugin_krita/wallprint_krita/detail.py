@@ -15,16 +15,15 @@ from .job import BlockReader, Job
 
 
 class DetailMeasure:
-    """Measures one source after the other; what is known is not measured again.
+    """Measures one source after the other, each once: a later dialog may find other pixels.
 
     Args:
         on_change: called when something new is known.
     """
 
-    _known: dict = {}  # for as long as Krita runs  # noqa: RUF012
-
     def __init__(self, on_change):
         self._on_change, self._job, self._asked = on_change, None, None
+        self._known = {}
 
     def of(self, source, settings) -> Detail | None:
         """What is known of this source; None while it is being measured, or cannot be."""
@@ -58,7 +57,7 @@ class DetailMeasure:
 
 def _key(source, settings) -> tuple:
     name = "" if settings.source == "visible" else source.node.uniqueId().toString()
-    return source.document.fileName(), name, source.rect
+    return name, source.rect
 
 
 def _measure(job: Job, source) -> Detail | None:
