@@ -1,8 +1,8 @@
 """The training loop: one for all networks; stops and goes on bit for bit, fits itself to the time.
 
-A recipe says what is trained and on what; this says how: AdamW, one cosine of the learning rate,
-an average of the weights, clipped gradients, a log, checkpoints. Everything drawn at a step depends
-on the seed and the number of the step alone, so nothing else has to be kept.
+A recipe says what is trained and on what; this says how: AdamW or Muon, one cosine of the learning
+rate, an average of the weights, clipped gradients, a log, checkpoints. Everything drawn at a step
+depends on the seed and the number of the step alone, so nothing else has to be kept.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from . import checkpoint
+from .muon import Muon, warm_up
 
 LOG = "log.jsonl"
 AVERAGE = 0.999
@@ -36,6 +37,7 @@ class Recipe(Protocol):
         last_rate: lowest, at the end.
         clip: largest norm of the gradient.
         warm_up: part of the run over which the learning rate rises.
+        decay: of the weights, for Muon; None for AdamW, without a decay.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Recipe(Protocol):
     last_rate: float
     clip: float
     warm_up: float
+    decay: float | None
 
     def build(self) -> nn.Module:
         """The network to begin with."""
@@ -115,14 +118,18 @@ def rate_at(recipe: Recipe, progress: float) -> float:
 
 
 class Recorded:
-    """Forward and backward for one shape of batch, recorded on a GPU and replayed.
+    """Forward, backward and what follows for one shape of batch, recorded on a GPU and replayed.
 
     A small network is thousands of short kernels; replaying them costs the CPU nothing, which
     makes the next batch meanwhile.
     """
 
     def __init__(
-        self, work: Callable[..., Tensor], net: nn.Module, batch: tuple[Tensor, ...]
+        self,
+        work: Callable[..., Tensor],
+        net: nn.Module,
+        batch: tuple[Tensor, ...],
+        then: Callable[[Tensor], None] | None,
     ) -> None:
         """Record.
 
@@ -130,6 +137,7 @@ class Recorded:
             work: the loss of a batch; must not leave the device.
             net: the network whose gradients are wanted.
             batch: any of its shape.
+            then: is given the loss when the gradients are there; must not leave the device.
         """
         self.net = net
         self.inputs = [tensor.clone() for tensor in batch]
@@ -145,6 +153,8 @@ class Recorded:
         with torch.cuda.graph(self.graph):
             loss = work(*self.inputs)
             loss.backward()  # type: ignore[no-untyped-call]
+            if then is not None:
+                then(loss.detach())
         self.loss = loss.detach()
         self.gradients = [parameter.grad for parameter in net.parameters()]
 
@@ -163,7 +173,8 @@ class Run:
 
     Attributes:
         net: the network that learns.
-        average: the average of its weights, which is what the run is for.
+        weights: its weights, float32, by name.
+        average: the average of them, which is what the run is for.
         step: steps done.
         seconds: spent, over all slices.
         progress: 0..1.
@@ -191,14 +202,31 @@ class Run:
             self.net.load_state_dict(dict(start))
         self.net = self.net.to(options.device)
         self.net = self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.AdamW(
-            self.net.parameters(),
-            recipe.rate,
-            betas=(0.9, 0.99),
-            weight_decay=0.0,
-            fused=_is_gpu(options),
-        )
-        self.average = {k: p.detach().clone() for k, p in self.net.named_parameters()}
+        self._call = self._entry()
+        self._fixed = {
+            k: p.detach().clone() for k, p in self.net.named_parameters() if not p.requires_grad
+        }
+        self.muon: Muon | None = None
+        self.optimizer: torch.optim.AdamW | None = None
+        if recipe.decay is None:
+            self.optimizer = torch.optim.AdamW(
+                self.net.parameters(),
+                recipe.rate,
+                betas=(0.9, 0.99),
+                weight_decay=0.0,
+                fused=_is_gpu(options),
+            )
+            self.weights = {
+                k: p.detach() for k, p in self.net.named_parameters() if k not in self._fixed
+            }
+            self.average = {k: p.clone() for k, p in self.weights.items()}
+        else:
+            self.muon = Muon(self.net, recipe.clip, recipe.decay)
+            self.weights, self.average = self.muon.weights, self.muon.average
+            if _is_gpu(options) and options.half:
+                # The network's own are made from those in float32 once in a step, not in each use.
+                self.net.to(torch.bfloat16)
+                self.muon.publish()
         self.step, self.seconds, self.progress = 0, 0.0, 0.0
         self.steps, self.budget_s = options.steps, options.budget_s
         folder.mkdir(parents=True, exist_ok=True)
@@ -206,6 +234,7 @@ class Run:
         self._step_s = 0.0
         self._recordings: dict[tuple[torch.Size, ...], Recorded] = {}
         self._batch: tuple[Tensor, ...] | None = None
+        self._end: torch.cuda.Event | None = None
         self._making_s = 0.0
         # Batches are made beside the step before; the step does not wait for them.
         self._aside: torch.cuda.Stream | None = None
@@ -221,14 +250,13 @@ class Run:
         """Train until done or until the slice is over; whether it is done."""
         began = time.monotonic()
         saved = looked = began
-        call = self._entry()
         while not self.done:
             start = time.monotonic()
-            loss, norm = self._one_step(call)
+            loss, norm = self._one_step()
             self._advance(time.monotonic() - start)
             now = time.monotonic()
             if self.step % 50 == 0 or self.done:
-                self._log(loss=round(loss, 6), norm=round(norm, 4))
+                self._log(loss=round(float(loss), 6), norm=round(float(norm), 4))
             if now - looked > self.options.look_s or self.done:
                 self._log(**{k: round(v, 4) for k, v in self.look().items()})
                 looked = time.monotonic()
@@ -242,9 +270,8 @@ class Run:
 
     def profile(self, steps: int = 20) -> str:
         """Where the time of a step goes, as a table; the run is not kept."""
-        call = self._entry()
         for _ in range(3):
-            self._one_step(call)
+            self._one_step()
         kinds = [torch.profiler.ProfilerActivity.CPU]
         by = "self_cpu_time_total"
         if _is_gpu(self.options):
@@ -253,7 +280,7 @@ class Run:
         making, start = 0.0, time.monotonic()
         with torch.profiler.profile(activities=kinds) as seen:
             for _ in range(steps):
-                self._one_step(call)
+                self._one_step()
                 self.step += 1
                 making += self._making_s
         whole = (time.monotonic() - start) / steps
@@ -266,6 +293,10 @@ class Run:
         parameters = dict(net.named_parameters())
         with torch.no_grad():
             for key, tensor in self.average.items():
+                # Muon has a kernel's entries in another order.
+                own = tensor if self.muon is None else tensor.permute(0, 3, 1, 2)
+                parameters[key].copy_(own)
+            for key, tensor in self._fixed.items():
                 parameters[key].copy_(tensor)
         return net.eval().requires_grad_(False)
 
@@ -277,11 +308,15 @@ class Run:
     def save(self) -> None:
         """Write a checkpoint."""
         tensors: dict[str, Tensor] = {}
-        for key, parameter in self.net.named_parameters():
-            tensors[f"net/{key}"] = parameter
+        for key, tensor in self.weights.items():
+            tensors[f"net/{key}"] = tensor
             tensors[f"average/{key}"] = self.average[key]
-            for name, value in self.optimizer.state.get(parameter, {}).items():
-                tensors[f"adam-{name}/{key}"] = value
+        if self.muon is not None:
+            tensors |= self.muon.state()
+        if self.optimizer is not None:
+            for key, parameter in self.net.named_parameters():
+                for name, value in self.optimizer.state.get(parameter, {}).items():
+                    tensors[f"adam-{name}/{key}"] = value
         numbers = {
             "recipe": self.recipe.name,
             "seed": self.options.seed,
@@ -306,20 +341,27 @@ class Run:
                 )
         self.step, self.seconds = numbers["step"], numbers["seconds"]
         self.progress = numbers["progress"]
-        state = self.optimizer.state
         with torch.no_grad():
-            for key, parameter in self.net.named_parameters():
-                parameter.copy_(tensors[f"net/{key}"])
+            for key, tensor in self.weights.items():
+                tensor.copy_(tensors[f"net/{key}"])
                 self.average[key].copy_(tensors[f"average/{key}"])
-                for name in ("step", "exp_avg", "exp_avg_sq"):
-                    value = tensors.get(f"adam-{name}/{key}")
-                    if value is not None:
-                        held = value.clone()
-                        if name != "step" or _is_gpu(self.options):
-                            held = held.to(self.options.device)
-                        if held.dim() == 4:
-                            held = held.contiguous(memory_format=torch.channels_last)
-                        state[parameter][name] = held
+        if self.muon is not None:
+            self.muon.load(tensors)
+            self.muon.publish()
+        if self.optimizer is not None:
+            self._resume_adam(self.optimizer, tensors)
+
+    def _resume_adam(self, adam: torch.optim.AdamW, tensors: Mapping[str, Tensor]) -> None:
+        for key, parameter in self.net.named_parameters():
+            for name in ("step", "exp_avg", "exp_avg_sq"):
+                value = tensors.get(f"adam-{name}/{key}")
+                if value is not None:
+                    held = value.clone()
+                    if name != "step" or _is_gpu(self.options):
+                        held = held.to(self.options.device)
+                    if held.dim() == 4:
+                        held = held.contiguous(memory_format=torch.channels_last)
+                    adam.state[parameter][name] = held
 
     def _entry(self) -> Callable[..., Any]:
         """The network's entry in the precision that was asked for."""
@@ -333,27 +375,42 @@ class Run:
 
         return call
 
-    def _one_step(self, call: Callable[..., Any]) -> tuple[float, float]:
-        """One batch; its loss and the gradient's norm."""
+    def _one_step(self) -> tuple[Tensor, Tensor]:
+        """One batch; its loss and the gradient's norm, which may not be there yet."""
         rate = rate_at(self.recipe, self.progress)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        keep = min(AVERAGE, (1 + self.step) / (10 + self.step))
+        if self.muon is not None:
+            self.muon.set(rate, keep)
         self.net.train()
         batch = self._drawn(self.step) if self._batch is None else self._batch
-        loss = self._learn(call, batch)
+        loss = self._learn(batch)
         began = time.monotonic()
         self._batch = None if self.step + 1 == self.steps else self._drawn(self.step + 1)
         self._making_s = time.monotonic() - began
+        if self.optimizer is not None:
+            return loss, self._adam_step(self.optimizer, loss, rate, keep)
+        assert self.muon is not None
+        self._wait_for_the_one_before()
+        return loss, self.muon.norm
+
+    def _adam_step(self, adam: torch.optim.AdamW, loss: Tensor, rate: float, keep: float) -> Tensor:
+        for group in adam.param_groups:
+            group["lr"] = rate
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
-        value, size = float(loss.detach()), float(norm)
-        if math.isfinite(value) and math.isfinite(size):
-            self.optimizer.step()
-            keep = min(AVERAGE, (1 + self.step) / (10 + self.step))
-            parameters = [p.detach() for p in self.net.parameters()]
-            torch._foreach_lerp_(list(self.average.values()), parameters, 1 - keep)
+        if math.isfinite(float(loss)) and math.isfinite(float(norm)):
+            adam.step()
+            torch._foreach_lerp_(list(self.average.values()), list(self.weights.values()), 1 - keep)
         else:  # one bad batch must not end the run
-            self._log(skipped=value)
-        return value, size
+            self._log(skipped=float(loss))
+        return norm
+
+    def _wait_for_the_one_before(self) -> None:
+        """Keep one step in the device's queue: it never waits, and times are true."""
+        if _is_gpu(self.options):
+            before, self._end = self._end, torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._end.record()
+            if before is not None:
+                before.synchronize()
 
     def _drawn(self, number: int) -> tuple[Tensor, ...]:
         """The batch of a step."""
@@ -369,19 +426,30 @@ class Run:
         with torch.cuda.stream(self._aside):
             return self.recipe.batch_of(draw)
 
-    def _learn(self, call: Callable[..., Any], batch: tuple[Tensor, ...]) -> Tensor:
-        """Loss of a batch, and the gradients; on a GPU it may return before they are there."""
+    def _learn(self, batch: tuple[Tensor, ...]) -> Tensor:
+        """Loss of a batch, the gradients, and with Muon the new weights.
+
+        On a GPU it may return before they are there.
+        """
+        then = None if self.muon is None else self.muon.step
         if self._aside is not None:
-            torch.cuda.current_stream().wait_stream(self._aside)
+            now = torch.cuda.current_stream()
+            now.wait_stream(self._aside)
+            for tensor in batch:  # its memory is not to be used again before it was read
+                tensor.record_stream(now)
             if self.options.recorded:
                 shapes = tuple(tensor.shape for tensor in batch)
                 if shapes not in self._recordings:
-                    work = partial(self.recipe.loss, call)
-                    self._recordings[shapes] = Recorded(work, self.net, batch)
+                    if self.muon is not None:
+                        warm_up(self.muon)
+                    work = partial(self.recipe.loss, self._call)
+                    self._recordings[shapes] = Recorded(work, self.net, batch, then)
                 return self._recordings[shapes](batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self.recipe.loss(call, *batch)
+        self.net.zero_grad(set_to_none=True)
+        loss = self.recipe.loss(self._call, *batch)
         loss.backward()  # type: ignore[no-untyped-call]
+        if then is not None:
+            then(loss.detach())
         return loss.detach()
 
     def _advance(self, step_s: float) -> None:

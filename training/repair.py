@@ -45,6 +45,7 @@ class RepairRecipe:
     last_rate: float = 1e-6
     clip: float = 0.5
     warm_up: float = 0.02
+    decay: float | None = None
     # Mostly JPEG: a small network cannot learn everything, and noise is the harder to tell from
     # texture.
     mix: Mix = Mix(twice=0.25, noisy=0.25, resized=0.06, sigma=12.0)  # noqa: RUF009 (frozen)

@@ -46,6 +46,7 @@ class SpanRecipe:
     last_rate: float = 1e-6
     clip: float = 1.0
     warm_up: float = 0.03
+    decay: float | None = None
     mix: Mix = Mix(  # noqa: RUF009 (frozen)
         clean=0.3,
         coded=0.95,

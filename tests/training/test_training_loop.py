@@ -71,6 +71,8 @@ def test_goes_on_bit_for_bit(tiles: Tiles, tmp_path: Path, which: str) -> None:
     assert part.step == whole.step == 10
     for key, tensor in whole.net.state_dict().items():
         assert torch.equal(tensor, part.net.state_dict()[key]), key
+    for key, tensor in whole.averaged().state_dict().items():
+        assert torch.equal(tensor, part.averaged().state_dict()[key]), key
     for key, tensor in whole.average.items():
         assert torch.equal(tensor, part.average[key]), key
 
@@ -134,6 +136,7 @@ class Broken:
     """A recipe whose third batch has no number for a loss."""
 
     name, rate, last_rate, clip, warm_up = "broken", 1e-2, 1e-4, 1.0, 0.1
+    decay: float | None = None
 
     def build(self) -> nn.Module:
         return nn.Linear(1, 1)
