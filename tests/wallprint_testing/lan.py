@@ -50,10 +50,11 @@ class TwoComputers:
         paired: the host as the user's computer knows it.
     """
 
-    def __init__(self, host_dir: Path, here_dir: Path) -> None:
+    def __init__(self, host_dir: Path, here_dir: Path, address: str = "127.0.0.1") -> None:
+        """`address` of the host."""
         self.host_dir, self.here_dir = host_dir, here_dir
         self.port = free_port()
-        self.address = f"127.0.0.1:{self.port}"
+        self.address = f"{address}:{self.port}"
         self.paired = pair(host_dir, here_dir, self.address)
         self.servers: list[RunningServer] = []
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -27,16 +27,16 @@ LASTING_FILES = {"server.lock", "server.log", "spawn.log", "config.json", "crash
 
 
 class RunningServer:
-    """One server process."""
+    """One server process; `within` is a command that starts it, as for a network of its own."""
 
-    def __init__(self, state_dir: Path, **settings) -> None:
+    def __init__(self, state_dir: Path, within: Sequence[str] = (), **settings) -> None:
         self.state_dir = state_dir
         environment = {
             **os.environ,
             "WALLPRINT_STATE_DIR": str(state_dir),
             "WALLPRINT_TEST_CONFIG": json.dumps(settings),
         }
-        self.process = subprocess.Popen([*LAUNCHER, "serve"], env=environment)
+        self.process = subprocess.Popen([*within, *LAUNCHER, "serve"], env=environment)
         wait_until(lambda: self.process.poll() is not None or self.info() is not None, 20)
         assert self.process.returncode is None, self.log()
 
