@@ -469,24 +469,22 @@ class JobRun:
             raise LinkClosed("the server had given this connection up")  # it was silent for long
         if isinstance(message, messages.Error) and message.re != self._awaited:
             raise from_code(message.code, message.msg, message.detail)
-        if isinstance(message, messages.OutTile) and self._output is None:
-            raise LinkProtocol("a tile of the result before job.ok")
         self._moved_s = time.monotonic()
-        if self._down is None and not hasattr(message, "re"):
-            return  # sent before the server knew that the job begins anew here
-        if isinstance(message, (messages.OutTile, messages.JobNews, messages.JobProgress)):
-            self._queued = isinstance(message, messages.JobNews) and message.state == "queued"
         if isinstance(message, messages.OutTile):
             self._take(message)
+        elif self._down is None and not hasattr(message, "re"):
+            return  # sent before the server knew that the job begins anew here
         elif isinstance(message, messages.Credit):
             if message.dir == "up":
                 self._up.raise_to(message.max)
         elif isinstance(message, messages.JobNews):
-            if message.state == "queued":
+            self._queued = message.state == "queued"
+            if self._queued:
                 self._show(Progress("queued", 0, 0, queue_pos=message.pos))
             elif message.state == "sending" and self._output is not None:
                 self._show(Progress("download", self._output.next, len(self._output.grid)))
         elif isinstance(message, messages.JobProgress):
+            self._queued = False
             if message.phase == "queued":  # at a paired host
                 self._show(Progress("queued", 0, 0, queue_pos=message.total))
             else:
@@ -497,8 +495,11 @@ class JobRun:
             self._answers[message.re] = message  # type: ignore[attr-defined]
 
     def _take(self, tile: messages.OutTile) -> None:
-        if self._output is None or self._down is None:
+        if self._output is None:
             raise LinkProtocol("a tile of the result before job.ok")
+        if self._down is None:
+            return  # as above: it will come again
+        self._queued = False
         self._down.receive(tile.n)
         self._output.take(tile)
         allowed = self._down.consume(tile.n)
