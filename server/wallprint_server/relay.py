@@ -22,6 +22,7 @@ from wallprint_protocol.errors import (
     LinkTimeout,
     ServerTrouble,
     WallprintError,
+    from_code,
 )
 from wallprint_protocol.job_run import Progress
 from wallprint_protocol.print_size import Rect
@@ -169,6 +170,8 @@ def _as_seen_from_here(error: WallprintError, name: str) -> WallprintError:
         text = f"{name} does not keep to the protocol; update wallprint on both computers."
     elif error.code in ("E_GPU_LOST", "E_BACKEND"):  # the client has repeated the job once already
         return ServerTrouble(error.message, code="E_POISON")
+    elif error.code == "E_MODEL_NOT_FOUND":
+        return from_code(error.code, f"{name} has no such network; add it there with `models add`.")
     else:
         return error
     return ServerTrouble(text, code="E_HOST_AWAY")

@@ -22,6 +22,7 @@ from wallprint_protocol.errors import (
     ServerTrouble,
     WallprintError,
 )
+from wallprint_server import cli
 from wallprint_server.pairing import Pairings
 from wallprint_server.relay import _info
 from wallprint_server.transport import LanDoor, Transport
@@ -309,6 +310,26 @@ def test_address_that_is_not_there_today_keeps_nobody_from_printing(start_server
     assert "no network: cannot listen at tcp://192.0.2.77:47970" in capfd.readouterr().err
     with server.connect() as connection:
         Picture(20, 10).enhance(connection)
+
+
+@pytest.mark.parametrize(
+    ("started", "configured", "words"),
+    [
+        ({"lan": "192.0.2.77"}, "192.0.2.77", "not in the network: cannot listen"),
+        ({"lan": ""}, "192.168.1.20", "run `wallprint stop`"),
+        ({}, "", "wallprint serve --lan"),
+    ],
+    ids=["away", "before", "never"],
+)
+def test_nobody_is_invited_while_the_network_is_not_served(
+    start_server, capsys, monkeypatch, started, configured, words
+):
+    server = start_server(**started)
+    (server.state_dir / "config.json").write_text(json.dumps({"lan": configured}))
+    monkeypatch.setenv("WALLPRINT_STATE_DIR", str(server.state_dir))
+    assert cli.main(["pair"]) == 2
+    assert words in capsys.readouterr().err
+    assert not (server.state_dir / "lan" / "invitation.json").exists()
 
 
 def test_host_stays_although_it_is_idle(host_dir, state_dir, no_leaks):

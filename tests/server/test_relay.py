@@ -161,6 +161,8 @@ def test_progress_and_queue_of_the_host_are_told_here(computers):
         ("no-device", "E_DEVICE"),
         ("disk-full", "E_DISK_FULL"),
         ("raise-E_MODEL_LOAD", "E_MODEL_LOAD"),
+        ("raise-E_MODEL_NOT_FOUND", "E_MODEL_NOT_FOUND"),
+        ("raise-E_GPU_LOST", "E_POISON"),
         ("segfault", "E_POISON"),
     ],
 )

@@ -97,7 +97,8 @@ class TwoComputers:
         assert set(codes) <= {0}, codes
         for server in self.servers:
             log = server.log()
-            assert "Traceback" not in log or "a secret bug" in log, log
+            planned = "a secret bug" in log or "It went wrong here" in log
+            assert "Traceback" not in log or planned, log
 
 
 @contextlib.contextmanager

@@ -117,17 +117,24 @@ def _invited(pairings: Pairings, name: str) -> tuple[dict[str, object], str]:
 
 
 def _own_address() -> str:
-    """Where the running server serves the network, else where the configuration says."""
+    """Where the running server serves the network; where none runs, as the configuration says."""
+    configured = ServerConfig.load().lan
     try:
         with client.connect("auto", start=False) as connection:
             lan = connection.status()["lan"]
-            if lan["state"] == "on":
-                return str(lan["endpoint"]).removeprefix("tcp://")
     except (LinkClosed, LinkTimeout):
-        pass
-    configured = ServerConfig.load().lan
-    if configured:
-        return lan_address(configured)
+        if configured:
+            return lan_address(configured)
+    else:
+        if lan["state"] == "on":
+            return str(lan["endpoint"]).removeprefix("tcp://")
+        if lan["state"] == "failed":
+            raise BadInput(f"The server is not in the network: {lan['problem']}.")
+        if configured:
+            raise BadInput(
+                "The server was started before it was to serve the network; run `wallprint stop`, "
+                "then pair."
+            )
     raise BadInput(
         "This computer does not serve the network. Run `wallprint serve --lan ADDRESS` with its "
         f'address, or put "lan": "ADDRESS" into {endpoint.state_dir() / "config.json"} and run '
