@@ -1,7 +1,8 @@
 """The order of messages: requests, jobs, tiles both ways.
 
 Knows clients and worker only by their methods: no zmq, no torch. Owned by the one thread of the
-I/O process, which must not compute: every handler ends in microseconds or in a system call.
+I/O process, which must not compute: every handler ends in microseconds or in a system call, but for
+the opening of a job, whose tiles are planned to know their memory: some milliseconds.
 """
 
 from __future__ import annotations
