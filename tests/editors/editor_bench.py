@@ -36,11 +36,12 @@ GIMPRC = """\
 """
 LEAN_PLUGINS = ("python-eval", "file-png", "file-tiff", "script-fu")
 # GIMP binds our menu entries to keys of our choice, so that a test need not walk through menus.
-ENHANCE_KEY, SHARPEN_KEY = "ctrl+alt+e", "ctrl+alt+p"
+ENHANCE_KEY, SHARPEN_KEY, PROOF_KEY = "ctrl+alt+e", "ctrl+alt+p", "ctrl+alt+r"
 SHORTCUTSRC = """\
 (file-version 1)
 (action "plug-in-wallprint-enhance" "<Primary><Alt>e")
 (action "plug-in-wallprint-sharpen-selection" "<Primary><Alt>p")
+(action "plug-in-wallprint-proof" "<Primary><Alt>r")
 """
 # Without a blinking cursor a window that nothing happens in looks the same twice.
 GTK_SETTINGS = """\

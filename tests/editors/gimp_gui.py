@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
+from pathlib import Path
 
-from editor_bench import ENHANCE_KEY, SHARPEN_KEY
+from editor_bench import ENHANCE_KEY, LAUNCHER, PROOF_KEY, REPOSITORY, SHARPEN_KEY
 from PIL import Image
 
 from wallprint_protocol import client
@@ -18,6 +20,16 @@ from wallprint_protocol import client
 ENHANCE_TITLE = "^Enhance for Wall Print$"
 SHARPEN_TITLE = "^Sharpen Selection for Print$"
 PROGRESS_TITLE = "^Enhancing for the print$"
+PROOF_TITLE = "^Make a Proof Sheet$"
+CLOSING_TITLE = "^The print is made$"
+PROOF_CLOSING_TITLE = "^The proof sheet is made$"
+BROWSER = """\
+[Desktop Entry]
+Type=Application
+Name=Browser of the test
+Exec=/bin/sh -c 'echo "$0" > {opened}' %u
+MimeType=text/html;application/pdf;
+"""
 
 
 class Gui:
@@ -49,7 +61,10 @@ class Gui:
             own = config.with_name(f"gimp-{language}")
             shutil.copytree(config, own, ignore=shutil.ignore_patterns("pluginrc"), symlinks=True)
             config = own
-        env = {"GIMP3_DIRECTORY": str(config)}
+        # The plug-in calls the program: this one, from inside the tree.
+        env = {"GIMP3_DIRECTORY": str(config), "WALLPRINT_SERVER": " ".join(LAUNCHER)}
+        env["OMP_NUM_THREADS"] = "1"
+        _install_browser(bench)
         if language:
             env |= {"LC_ALL": f"{language}.UTF-8", "LANGUAGE": language}
         command = [
@@ -57,7 +72,8 @@ class Gui:
             "--batch-interpreter=python-fu-eval", "-b", batch, "--quit",
         ]  # fmt: skip
         self._log = bench.base / f"gimp-gui{language}.log"
-        self._process = bench.start(command, env=env, log=self._log)
+        bind = (REPOSITORY, Path(sys.base_prefix))
+        self._process = bench.start(command, env=env, log=self._log, bind=bind)
         self.pid, self.seconds = self._process.pid, 0.0
         try:
             self.main = bench.window("photo.*GIMP", 150)
@@ -124,13 +140,24 @@ class Gui:
         """The dialog of Enhance for Wall Print."""
         return self._open(ENHANCE_KEY, title)
 
+    def open_proof(self, title=PROOF_TITLE):
+        """The dialog of Make a Proof Sheet."""
+        return self._open(PROOF_KEY, title)
+
+    def close_message(self, title=CLOSING_TITLE):
+        """The message after a print: wait for it and close it."""
+        self.close_dialog(self.bench.window(title, 120))
+
     def open_sharpen(self):
         """The dialog of Sharpen Selection for Print."""
         return self._open(SHARPEN_KEY, SHARPEN_TITLE)
 
     def _open(self, key, title):
+        jobs = finished_jobs(self.bench)
         self.bench.press(self.main, key, lambda: self.bench.windows(title), patience_s=10)
         window = self.bench.window(title)
+        if key != SHARPEN_KEY:  # the picture's detail is measured first
+            self.bench.wait_until(lambda: finished_jobs(self.bench) > jobs, 60, "nothing measured")
         self.bench.still(window)
         return window
 
@@ -147,6 +174,21 @@ class Gui:
         except Exception:
             self._process.kill()
             self._process.wait()
+
+
+def opened_file(bench):
+    """What the browser was given since GIMP was started, as a URL."""
+    file = bench.base / "opened.txt"
+    return file.read_text().strip() if file.exists() else ""
+
+
+def _install_browser(bench):
+    """A browser for GIMP's home that only writes down what it is given."""
+    share = bench.base / "home" / ".local" / "share" / "applications"
+    share.mkdir(parents=True, exist_ok=True)
+    (share / "browser.desktop").write_text(BROWSER.format(opened=bench.base / "opened.txt"))
+    lists = "[Default Applications]\ntext/html=browser.desktop\napplication/pdf=browser.desktop\n"
+    (bench.base / "home" / ".config" / "mimeapps.list").write_text(lists)
 
 
 def photograph():

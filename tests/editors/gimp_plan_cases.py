@@ -259,7 +259,7 @@ def case_proof_sheet():
         PROOF, image, layer, width=400.0, unit="px", paper="letter", folder=str(BASE), **PLAIN
     )
     assert result.index(0) == Gimp.PDBStatusType.SUCCESS, str(result.index(1))
-    name = files.plain_name(image.get_name())
+    name = files.plain_name(layer.get_name())
     assert (BASE / f"{name}_proof.pdf").read_bytes().startswith(b"%PDF")
     path = Gio.File.new_for_path(str(BASE / f"{name}_proof.tif"))
     sheet = Gimp.file_load(NONINTERACTIVE, path)

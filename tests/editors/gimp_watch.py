@@ -47,6 +47,12 @@ def guides(image):
     return sorted(found)
 
 
+def passport(image):
+    """Whether the image's XMP has one."""
+    metadata = image.get_metadata()
+    return metadata is not None and "Xmp.wallprint.Passport" in metadata.serialize()
+
+
 def facts():
     return [
         {
@@ -54,6 +60,7 @@ def facts():
             "ppi": image.get_resolution()[1],
             "layers": [layer_facts(layer) for layer in image.get_layers()],
             "dirty": image.is_dirty(),
+            "passport": passport(image),
             "channels": len(image.get_channels()),
             "guides": guides(image),
         }

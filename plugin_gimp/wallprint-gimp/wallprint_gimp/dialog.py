@@ -26,7 +26,7 @@ from wallprint_protocol.print_plan import (  # noqa: E402
 )
 from wallprint_protocol.print_size import Rect, Size  # noqa: E402
 
-from . import passports, pixels, run  # noqa: E402
+from . import files, passports, pixels, run  # noqa: E402
 from .advanced import Advanced  # noqa: E402
 from .arguments import PROOF, choices_of, settings_of  # noqa: E402
 from .detail_meter import DetailMeter  # noqa: E402
@@ -38,7 +38,7 @@ from .widgets import Column, line, own_box, source_line  # noqa: E402
 
 _COLUMN_GAP_PX = 18
 _TAB_GAP_PX = 8
-_WIDE_CHARS = 150
+_WIDE_CHARS, _WIDE_LIST_CHARS = 150, 23
 
 
 class PrintDialog:
@@ -159,7 +159,7 @@ class PrintDialog:
 
     def _making_column(self) -> Gtk.Widget:
         """How it is made, and what comes of it."""
-        column = Column(self._config)
+        column = Column(self._config, _WIDE_LIST_CHARS)
         column.title(_("Enhancing"))
         column.row(_("St_yle"), column.choice("style", choices_of("style")))
         automatic = _("automatic")
@@ -178,6 +178,8 @@ class PrintDialog:
         if self._is_proof:
             all_strengths = column.check("strengths", _("In all s_trengths"))
             column.row(_("Paper"), column.choice("paper", choices_of("paper")), all_strengths)
+            if not self._config.get_property("folder"):
+                self._config.set_property("folder", str(files.documents()))
             column.row(_("Folder"), column.folder("folder", _("Folder for the sheet")))
         else:
             column.row(_("Resul_t"), column.choice("result", choices_of("result")))
@@ -264,7 +266,9 @@ class PrintDialog:
         except (ValueError, WallprintError) as error:
             self._refusal.set_markup(f"<b>{_escape(explain(error))}</b>")
             self._dialog.set_response_sensitive(Gtk.ResponseType.OK, False)
+            self._set_lines_sensitive(False)
             return
+        self._set_lines_sensitive(True)
         self._dialog.set_response_sensitive(Gtk.ResponseType.OK, True)
         self._show(plan, settings, job, rect.size)
         if plan != self._plan or settings != self._shown:
@@ -281,6 +285,14 @@ class PrintDialog:
         self._edge_width.set_sensitive(value("edges") != "none")
         self._feather.set_sensitive(value("apply-to") == "selection")
         self._strength.set_sensitive(value("medium") not in ("none", "screen"))
+
+    def _set_lines_sensitive(self, sensitive: bool) -> None:
+        """Lines of a print that cannot be made are those of the last one that can: grey."""
+        for label in (
+            self._pixels, self._fit, self._advice, self._halo, self._detail, self._files,
+            self._cost,
+        ):  # fmt: skip
+            label.set_sensitive(sensitive)
 
     def _show(self, plan: Plan, settings: Settings, job: LayerJob, size: Size) -> None:
         say = words()
@@ -300,8 +312,9 @@ class PrintDialog:
             self._detail.set_text(self._meter.status)
         else:
             self._detail.set_text(plan_lines.detail_line(say, detail, job, plan.ppi))
-        self._files.set_text(plan_lines.files_line(say, plan, self._layout))
-        self._cost.set_text(plan_lines.cost_line(say, settings, self._layout, size, job))
+        if not self._is_proof:  # they are of the whole print
+            self._files.set_text(plan_lines.files_line(say, plan, self._layout))
+            self._cost.set_text(plan_lines.cost_line(say, settings, self._layout, size, job))
         self._edges_tab.show(plan, settings)
 
     def _layer_rect(self, settings: Settings) -> Rect:

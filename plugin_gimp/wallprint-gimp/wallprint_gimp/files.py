@@ -162,7 +162,8 @@ def make_proof(
                 "the image first."
             )
         )
-    name = plain_name(image.get_name())
+    file = image.get_file()
+    name = plain_name(file.get_basename() if file else layer.get_name())
     sheets = [folder / f"{name}_proof{suffix}" for suffix in (".pdf", ".tif")]
     with private_folder() as private, run.source_of(image, layer, settings) as source:
         picture, values = Path(private) / f"{name}.tif", Path(private) / "settings.json"

@@ -22,7 +22,7 @@ _DEPTHS = {
     "f32": N_("32-bit float"),
 }
 _ROW_GAP_PX, _COLUMN_GAP_PX, _INDENT_PX = 4, 6, 12
-_LIST_CHARS, _LINE_CHARS = 11, 33
+_LIST_CHARS, _LINE_CHARS = 15, 33
 _NUMBER_CHARS = 6
 _BOTH_WAYS = GObject.BindingFlags.BIDIRECTIONAL | GObject.BindingFlags.SYNC_CREATE
 
@@ -82,10 +82,11 @@ class Column:
 
     Args:
         config: the procedure's values; each widget is bound to one of them.
+        list_chars: of a list's entry are shown at least, longer ones may be cut.
     """
 
-    def __init__(self, config) -> None:
-        self._config = config
+    def __init__(self, config, list_chars: int = _LIST_CHARS) -> None:
+        self._config, self._list_chars = config, list_chars
         self._labels = Gtk.SizeGroup(mode=Gtk.SizeGroupMode.HORIZONTAL)
         self.widget = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=_ROW_GAP_PX)
 
@@ -120,11 +121,11 @@ class Column:
         combo = Gtk.ComboBoxText()
         for nick, text in choices.items():
             combo.append(nick, text)
-        for cell in combo.get_cells():  # long names must not make the window wider than a screen
-            cell.set_property("ellipsize", Pango.EllipsizeMode.END)
-            chars = min(_LIST_CHARS, max(map(len, choices.values())))
-            cell.set_property("width-chars", chars)
-            cell.set_property("max-width-chars", chars)
+        if max(map(len, choices.values())) > self._list_chars:
+            for cell in combo.get_cells():
+                cell.set_property("ellipsize", Pango.EllipsizeMode.END)
+                cell.set_property("width-chars", self._list_chars)
+                cell.set_property("max-width-chars", self._list_chars)
         self._bind(name, combo, "active-id", hint)
         return combo
 
@@ -178,9 +179,7 @@ class Column:
         """A folder of this computer."""
         button = Gtk.FileChooserButton(title=title, action=Gtk.FileChooserAction.SELECT_FOLDER)
         button.get_accessible().set_name(title)
-        found = self._config.get_property(name)
-        if found:
-            button.set_filename(found)
+        button.set_filename(self._config.get_property(name))
 
         def keep(_button: Gtk.FileChooserButton) -> None:
             self._config.set_property(name, button.get_filename() or "")
