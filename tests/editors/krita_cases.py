@@ -452,10 +452,10 @@ def case_printer_match():
 
 
 def case_model_tile_and_device_reach_the_server():
-    canvas = Size(150, 100)
+    canvas = Size(300, 200)
     document, node, _data, _layout, _rect = make("rgba_u8", canvas=canvas)
     yield active(document, node)
-    settings = replace(SETTINGS, width=300.0)
+    settings = replace(SETTINGS, width=600.0)
     yield from run_job(settings)
     usual = state.extension.last_result.report
     assert usual["ladder"] == ["span-x2"], usual
@@ -465,7 +465,7 @@ def case_model_tile_and_device_reach_the_server():
     yield from run_job(replace(settings, model="span-x4", tile_px=144, device="cpu"))
     report = state.extension.last_result.report
     assert report["ladder"] == ["span-x4"], "the network's name did not arrive"
-    assert report["tiles"] > usual["tiles"], "the tile's size did not arrive"
+    assert report["tiles"] > usual["tiles"], f"{report['tiles']} tiles: the size did not arrive"
     assert report["device"].startswith("CPU"), report["device"]
     for _step in range(2):
         yield from undo(document)
@@ -481,7 +481,7 @@ def case_model_tile_and_device_reach_the_server():
         assert error.code == code, error.code
         yield 0.2
         assert close_messages(), "nobody said what was wrong"
-        assert (document.width(), names(document)) == (150, ["Photo"])
+        assert (document.width(), names(document)) == (300, ["Photo"])
 
 
 def case_screen_and_backlit():
