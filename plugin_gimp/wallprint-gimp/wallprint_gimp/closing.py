@@ -38,7 +38,7 @@ class ClosingWindow:
         self._dialog = GimpUi.Dialog(title=_("The print is made"), role="wallprint-closing")
         self._buttons = []
         for label, work in (
-            (_("_Report…"), self._report),
+            (_("Show _Report"), self._report),
             (_("_Save for Printing…"), self._save),
             (_("Save _Passport…"), self._save_passport),
         ):

@@ -66,6 +66,9 @@ class PrintDialog:
         self._turns = Turns()
         has_selection = not Gimp.Selection.is_empty(image)
         config.set_property("apply-to", "selection" if has_selection else "layer")
+        self._earlier: dict[bool, dict | None] = {}  # by whether the visible picture is printed
+        if self._sharpened_before(self._settings()):
+            config.set_property("medium", "none")
         self._layout = pixels.format_of(layer).layout
         title = _("Make a Proof Sheet") if self._is_proof else _("Enhance for Wall Print")
         self._dialog = GimpUi.ProcedureDialog.new(procedure, config, title)
@@ -296,7 +299,7 @@ class PrintDialog:
 
     def _show(self, plan: Plan, settings: Settings, job: LayerJob, size: Size) -> None:
         say = words()
-        earlier = passports.earlier_sharpening(self._image, self._layer, settings)
+        earlier = self._sharpened_before(settings)
         warnings = [plan_lines.sharpened_line(say, earlier, settings)]
         refused = plan_lines.presets_refusal()
         warnings += [say.say(refused)] if refused else []
@@ -306,7 +309,10 @@ class PrintDialog:
         self._fit.set_text(fit)
         self._fit.set_visible(bool(fit))
         self._advice.set_text(plan_lines.advice_line(say, plan))
-        self._halo.set_text(plan_lines.halo_line(say, plan, settings))
+        halo = plan_lines.halo_line(say, plan, settings)
+        if earlier and settings.sharpen == "none":
+            halo = _("Not sharpened for paper: an earlier print has done that.")
+        self._halo.set_text(halo)
         detail = self._meter.detail(settings)
         if detail is None:
             self._detail.set_text(self._meter.status)
@@ -316,6 +322,14 @@ class PrintDialog:
             self._files.set_text(plan_lines.files_line(say, plan, self._layout))
             self._cost.set_text(plan_lines.cost_line(say, settings, self._layout, size, job))
         self._edges_tab.show(plan, settings)
+
+    def _sharpened_before(self, settings: Settings) -> dict | None:
+        """How the source was sharpened for paper by an earlier print."""
+        visible = settings.source == "visible"
+        if visible not in self._earlier:
+            found = passports.earlier_sharpening(self._image, self._layer, settings)
+            self._earlier[visible] = found
+        return self._earlier[visible]
 
     def _layer_rect(self, settings: Settings) -> Rect:
         if settings.source == "visible":
