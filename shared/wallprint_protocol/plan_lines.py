@@ -51,7 +51,9 @@ EDGES = {
 }
 WRAP_FILLS = {
     "mirror": N_("Mirrored picture"),
+    "image": N_("Picture beyond the crop"),
     "stretch": N_("Stretched border"),
+    "average": N_("Average colour"),
     "colour": N_("One colour"),
 }
 CUTS = {

@@ -14,10 +14,28 @@ from wallprint_protocol.detail_budget import Detail, measure_request
 from wallprint_protocol.errors import BadInput, ServerTrouble
 from wallprint_protocol.passport import Passport
 from wallprint_protocol.pixels import PixelLayout
-from wallprint_protocol.print_plan import CUSTOM, Settings, layer_job, make_plan
+from wallprint_protocol.print_plan import (
+    CUSTOM,
+    EDGES,
+    RESULTS,
+    SOURCES,
+    WRAP_FILLS,
+    Settings,
+    layer_job,
+    make_plan,
+)
 from wallprint_protocol.print_record import PrintRecord
-from wallprint_protocol.print_size import PrintSizeError, Rect, Size, parse_print_size
-from wallprint_protocol.request import Request
+from wallprint_protocol.print_size import (
+    ANCHORS,
+    FITS,
+    ORIENTATIONS,
+    PRINTER_FAMILIES,
+    PrintSizeError,
+    Rect,
+    Size,
+    parse_print_size,
+)
+from wallprint_protocol.request import MEDIA, STRENGTHS, STYLES, Request
 from wallprint_protocol.words import Refusal, Sentence, Words
 from wallprint_server.install import catalogues
 
@@ -122,21 +140,18 @@ def test_a_damaged_file_of_own_sizes_is_told_and_costs_nothing_else(own):
     assert "presets.json" in GERMAN.say(plan_lines.presets_refusal())
 
 
-def test_choices_are_those_of_the_settings():
-    for name, choices in (
-        ("orientation", plan_lines.ORIENTATIONS),
-        ("fit", plan_lines.FITS),
-        ("anchor", plan_lines.ANCHORS),
-        ("edges", plan_lines.EDGES),
-        ("wrap_fill", plan_lines.WRAP_FILLS),
-        ("printer", plan_lines.PRINTERS),
-    ):
-        for value in choices:
-            make_plan(CANVAS, Settings(width=40.0, height=30.0, **{name: value}))
-    for value in ("style", "medium", "strength"):
-        assert getattr(Settings(), value) in getattr(
-            plan_lines, {"style": "STYLES", "medium": "MEDIA", "strength": "STRENGTHS"}[value]
-        )
+def test_choices_are_all_that_the_settings_know():
+    assert set(plan_lines.ORIENTATIONS) == set(ORIENTATIONS)
+    assert set(plan_lines.FITS) == set(FITS)
+    assert set(plan_lines.ANCHORS) == set(ANCHORS)
+    assert set(plan_lines.EDGES) == set(EDGES)
+    assert set(plan_lines.WRAP_FILLS) == set(WRAP_FILLS)
+    assert set(plan_lines.PRINTERS) == set(PRINTER_FAMILIES)
+    assert set(plan_lines.STYLES) == set(STYLES)
+    assert set(plan_lines.STRENGTHS) == set(STRENGTHS)
+    assert set(plan_lines.MEDIA) == {*MEDIA, "screen"}
+    assert set(plan_lines.SOURCES) == set(SOURCES)
+    assert set(plan_lines.RESULTS) == set(RESULTS)
 
 
 # -- lines -----------------------------------------------------------------------------------------
