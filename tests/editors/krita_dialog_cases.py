@@ -132,6 +132,10 @@ def case_edges():
         assert f"with edges of {px} px; trimmed 20.0 × 15.0 cm" in said("pixels")
         assert said("undo") == "Krita's steps of undo: 3"
     assert not paper.colour.isEnabled()
+    for fill in ("image", "stretch", "average"):
+        pick(paper.fill, fill)
+        assert dialog.ok_button.isEnabled(), dialog.refusal_line.text()
+        assert dialog._preview._settings.wrap_fill == fill
     pick(paper.fill, "colour")
     assert paper.colour.isEnabled()
     paper.colour.setValue("#12")
