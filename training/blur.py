@@ -103,22 +103,49 @@ def kernels(draw: torch.Generator, extent: Tensor) -> Tensor:
         extent: (B,) of the paths, px.
 
     Returns:
-        (B, 2 R + 1, 2 R + 1) with R = REACH_PX, of sum 1, for `convolved`.
+        As `drawn_along`.
     """
     pose = paths(draw, extent, FRAMES)
     x, y = (PLACE_PX * (2 * torch.rand(2, len(extent), 1, generator=draw) - 1)).unbind()
     right = pose[..., 0] - pose[..., 2] * y + pose[..., 3] * x
     down = pose[..., 1] + pose[..., 2] * x + pose[..., 3] * y
+    return drawn_along(right, down)
+
+
+def lines(extent: Tensor, angle: Tensor) -> Tensor:
+    """Kernels of a camera that moves evenly and straight on.
+
+    Args:
+        extent: (B,) px from end to end.
+        angle: (B,) radians, 0 for a level motion.
+
+    Returns:
+        As `drawn_along`.
+    """
+    t = torch.linspace(-0.5, 0.5, FRAMES) * extent.unsqueeze(1)
+    return drawn_along(t * angle.cos().unsqueeze(1), t * angle.sin().unsqueeze(1))
+
+
+def drawn_along(right: Tensor, down: Tensor) -> Tensor:
+    """Kernels of paths.
+
+    Args:
+        right: (B, F) px from where the picture is sharp; cut off at REACH_PX.
+        down: the same.
+
+    Returns:
+        (B, 2 R + 1, 2 R + 1) with R = REACH_PX, of sum 1, for `convolved`.
+    """
     side = 2 * REACH_PX + 1
     # Light comes from where the path leads: the kernel is the path turned around.
     column, row = (REACH_PX - way.clamp(-REACH_PX + 0.001, REACH_PX) for way in (right, down))
     left, top = column.floor(), row.floor()
-    kernel = torch.zeros(len(extent), side * side)
+    kernel = torch.zeros(len(right), side * side)
     for below in (0, 1):
         for beside in (0, 1):
             share = (1 - (row - top - below).abs()) * (1 - (column - left - beside).abs())
             kernel.scatter_add_(1, ((top + below) * side + left + beside).long(), share)
-    return (kernel / FRAMES).view(-1, side, side)
+    return (kernel / right.shape[1]).view(-1, side, side)
 
 
 def convolved(x: Tensor, kernel: Tensor) -> Tensor:

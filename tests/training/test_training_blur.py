@@ -73,6 +73,18 @@ def test_a_kernel_is_what_the_camera_does(monkeypatch: pytest.MonkeyPatch) -> No
     assert float((turned - wanted).abs().max()) > 0.03
 
 
+def test_a_line_blurs_along_itself_alone() -> None:
+    level, upright = (
+        blur.convolved(stripes, blur.lines(torch.tensor([9.0]), torch.tensor([0.0])))
+        for stripes in (
+            (torch.arange(64) // 3 % 2).float().expand(1, 1, 64, 64),
+            (torch.arange(64) // 3 % 2).float().view(64, 1).expand(1, 1, 64, 64),
+        )
+    )
+    assert float(level[..., 24:40, 24:40].std()) < 0.2
+    assert float(upright[..., 24:40, 24:40].std()) > 0.48
+
+
 def test_blur_happens_in_linear_light() -> None:
     """Black and white stripes, blurred away, are brighter than the mean of their values."""
     x = (torch.arange(64) // 2 % 2).float().expand(1, 3, 64, 64).contiguous()
