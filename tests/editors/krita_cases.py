@@ -389,6 +389,25 @@ def case_gallery_wrap():
     yield from edged("wrap", 5.0, 39)
 
 
+def case_wrap_fillings():
+    """What goes round the bar arrives at the server: one colour, the border drawn out."""
+    rims = {}
+    for fill in ("colour", "stretch"):
+        document, node, data, layout, rect = make("rgba_u8")
+        yield active(document, node)
+        settings = replace(
+            SETTINGS, edges="wrap", edge_mm=2.0, wrap_fill=fill, wrap_colour="#3366ff"
+        )
+        answer = ask_server(data, layout, rect, SIZE, settings)
+        yield arrived(answer)
+        yield from run_job(settings)
+        got = read_sheet(document, found(document, "Photo for print"))
+        assert got == answer["pixels"], difference(got, answer["pixels"])
+        rims[fill] = got[:4]
+    assert rims["colour"] == b"\xff\x66\x33\xff", rims
+    assert rims["stretch"] != rims["colour"]
+
+
 def case_bleed_takes_the_picture_that_was_cropped():
     """Crop to fill leaves picture beyond the trim: the bleed shows that, mirrored only after it."""
     document, node, data, layout, rect = make("rgba_u8")
