@@ -140,7 +140,7 @@ def test_cancel_frees_the_host_within_half_a_second(computers):
 def test_progress_and_queue_of_the_host_are_told_here(computers):
     phases = []
     with computers.connect("studio") as connection, talk(computers.paired) as other:
-        blocker = Picture(100, 200, model="slow")
+        blocker = Picture(100, 1200, model="slow")  # seven seconds
         picture = Picture(100, 200, model="slow", seed=2)
         opened = []
 
