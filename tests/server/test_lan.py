@@ -7,18 +7,21 @@ import os
 import subprocess
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
 import zmq
 
-from wallprint_protocol import messages
+from wallprint_protocol import client, endpoint, messages
 from wallprint_protocol.connection import Connection
 from wallprint_protocol.dealer_pyzmq import curve_key_pair
+from wallprint_protocol.dealer_zmtp import ZmtpDealer
 from wallprint_protocol.endpoint import CurveKeys
 from wallprint_protocol.errors import (
     GateRefused,
     LinkError,
+    LinkRefused,
     ServerTrouble,
     WallprintError,
 )
@@ -413,3 +416,29 @@ def test_folder_of_the_pairings_holds_keys_and_nothing_else(computers):
         (computers.host_dir, {"key.json", "clients.json"}),
     ):
         assert {path.name for path in (directory / "lan").iterdir()} == files
+
+
+# -- who speaks to another computer ----------------------------------------------------------------
+
+
+def test_connection_file_leads_to_no_other_computer(state_dir):
+    """Not even one that brings keys along: they are taken from a pairing, by the relay alone."""
+    info = endpoint.ConnectionInfo.new(("tcp://192.0.2.7:47970",), start_id="", version="0", log="")
+    keys = {name: "11" * 32 for name in ("server", "public", "secret")}
+    value = {**json.loads(info.to_json()), "curve": keys}
+    endpoint.write_private(state_dir / "server.json", json.dumps(value))
+    with pytest.raises(LinkRefused, match="not on this computer"):
+        client.connect(state_dir, start=False)
+    (state_dir / "server.json").unlink()
+
+
+def test_editors_have_no_way_to_another_computer():
+    """Neither a plug-in nor the public client names keys; an editor's own socket takes none."""
+    root = Path(__file__).parents[2]
+    files = [*root.glob("plugin_*/**/*.py"), root / "shared" / "wallprint_protocol" / "client.py"]
+    assert len(files) > 20
+    for path in files:
+        assert "curve" not in path.read_text("utf-8").lower(), path
+    keys = CurveKeys(bytes(32), bytes(32), bytes(32))
+    with pytest.raises(LinkRefused, match="pyzmq"):
+        ZmtpDealer().connect("tcp://127.0.0.1:1", user=b"", password=b"", timeout_s=1.0, curve=keys)
