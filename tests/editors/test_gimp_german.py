@@ -12,7 +12,7 @@ def test_german_dialog(bench):
         width, height = bench.geometry(dialog)
         assert (width <= 1366, height <= 700) == (True, True), "it does not fit"
         bench.shot("gimp-dialog-german", dialog)
-        for key, name in (("alt+c", "edges"), ("alt+w", "advanced")):
+        for key, name in (("alt+i", "edges"), ("alt+w", "advanced")):
             bench.press_seen(dialog, key)
             bench.shot(f"gimp-dialog-german-{name}", dialog)
         bench.press_seen(dialog, "alt+b", "ctrl+a", "5", "0", "0", "0", "Tab")
