@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from wallprint_protocol import endpoint
-from wallprint_protocol.endpoint import CurveKeys
+from wallprint_protocol.endpoint import ConnectionInfo, CurveKeys
 from wallprint_protocol.errors import BadInput, LinkRefused, WallprintError
 from wallprint_protocol.wire import proof, same
 
@@ -105,6 +105,20 @@ class PairedHost:
     def fingerprint(self) -> bytes:
         """Of its public key."""
         return fingerprint(self.curve.server)
+
+    def connection_info(self) -> ConnectionInfo:
+        """Where the host is and the secrets, in the shape of a connection file."""
+        return ConnectionInfo(
+            boot=b"",
+            pid=0,
+            start_id="",
+            endpoints=(f"tcp://{self.address}",),
+            gate=b"",
+            key=self.key,
+            version="",
+            log="",
+            curve=self.curve,
+        )
 
     def to_map(self) -> dict[str, Any]:
         """For the file, and for the process that computes."""

@@ -14,7 +14,6 @@ from typing import Any
 
 from wallprint_protocol import client
 from wallprint_protocol.connection import Connection
-from wallprint_protocol.endpoint import ConnectionInfo
 from wallprint_protocol.errors import (
     GateRefused,
     LinkClosed,
@@ -82,7 +81,7 @@ def enhance(
     paired = PairedHost.from_map(host)
     hop = _Hop(result, on_progress, should_cancel)
     try:
-        with Connection(_info(paired), checksums=True) as link:
+        with Connection(paired.connection_info(), checksums=True) as link:
             done = client.enhance(
                 replace(request, icc=b""),
                 source.read,
@@ -95,21 +94,6 @@ def enhance(
     except WallprintError as error:
         raise _as_seen_from_here(error, paired.name) from None
     return Relayed(list(done.notes), done.report)
-
-
-def _info(host: PairedHost) -> ConnectionInfo:
-    """Where the host is, in the shape of a connection file."""
-    return ConnectionInfo(
-        boot=b"",
-        pid=0,
-        start_id="",
-        endpoints=(f"tcp://{host.address}",),
-        gate=b"",
-        key=host.key,
-        version="",
-        log="",
-        curve=host.curve,
-    )
 
 
 class _Hop:

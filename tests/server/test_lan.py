@@ -27,7 +27,6 @@ from wallprint_protocol.errors import (
 )
 from wallprint_server import cli
 from wallprint_server.pairing import Pairings
-from wallprint_server.relay import _info
 from wallprint_server.transport import LanDoor, Transport
 from wallprint_testing.lan import free_port, talk, two_computers
 from wallprint_testing.servers import LAUNCHER, Picture, wait_until
@@ -255,7 +254,7 @@ def test_status_tells_who_is_paired(computers):
 
 def test_paired_key_without_the_login_key_is_refused(computers):
     """The second proof: whoever copied the CURVE key alone does not get in."""
-    wrong = replace(_info(computers.paired), key=bytes(32))
+    wrong = replace(computers.paired.connection_info(), key=bytes(32))
     with pytest.raises(LinkError, match="could not prove"):
         Connection(wrong, checksums=True)
 

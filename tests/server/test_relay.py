@@ -15,7 +15,6 @@ from wallprint_protocol.endpoint import CurveKeys
 from wallprint_protocol.errors import Cancelled, LinkTimeout, ServerTrouble, WallprintError
 from wallprint_protocol.pixels import PixelLayout
 from wallprint_server.pairing import Pairings
-from wallprint_server.relay import _info
 from wallprint_server.transport import LanDoor, Transport
 from wallprint_testing.lan import pair, talk, two_computers
 from wallprint_testing.proxy import DOWN, UP, Proxy, drop_at
@@ -235,7 +234,7 @@ def test_impostor_gets_no_message(host_dir, state_dir, no_leaks):
                     picture.enhance(connection)
                 before = heard
                 known = CurveKeys(other[0], *curve_key_pair())
-                info = replace(_info(both.paired), curve=known)
+                info = replace(both.paired.connection_info(), curve=known)
                 with pytest.raises(LinkTimeout):  # the impostor can hear, and does
                     Connection(info)
             finally:

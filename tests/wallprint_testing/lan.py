@@ -13,7 +13,6 @@ import pytest
 from wallprint_protocol import client
 from wallprint_protocol.connection import Connection
 from wallprint_server.pairing import PairedHost, Pairings
-from wallprint_server.relay import _info
 from wallprint_testing.servers import RunningServer, alive, private_dir, wait_until
 
 
@@ -36,7 +35,7 @@ def pair(
 
 def talk(paired: PairedHost, **more) -> Connection:
     """A client of the host without a server of its own, as the relay is."""
-    return Connection(_info(paired), checksums=True, **more)
+    return Connection(paired.connection_info(), checksums=True, **more)
 
 
 class TwoComputers:
