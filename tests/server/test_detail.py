@@ -70,7 +70,7 @@ def test_charts_of_known_blur(kind: str, noise: float) -> None:
         found = measure(taken(picture, sigma, noise))
         assert found.reach == pytest.approx(0.3415 / sigma, rel=0.1), sigma
         assert found.edges or kind == "checkerboard"  # whose edges lie along the pixels
-        assert found.enlarged == 1.0
+        assert found.enlarged == 1.0 or (kind == "checkerboard" and not noise)  # a drawn period
 
 
 def test_sharp_pictures_fill_their_pixels() -> None:
