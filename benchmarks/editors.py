@@ -116,6 +116,13 @@ def gimp(bench: Bench, job: Job) -> Measured:
     """GIMP's half: the procedure, called as a script does; the cancel in its progress window."""
     from gimp_gui import PROGRESS_TITLE, Gui, cancel_ms
 
+    plan = bench.gimp("gimp_measure.py", env={"WALLPRINT_PICTURE": str(job.picture)}).check("plan")
+    print(
+        f"GIMP's dialog, {plan['megapixels']:.1f} MP: true detail after {plan['detail_s']} s, a "
+        f"changed value {1000 * plan['value_s']:.1f} ms; SHA-256 of {plan['megabytes']:.0f} MB "
+        f"{plan['hash_s']:.2f} s",
+        file=sys.stderr,
+    )
     gui = Gui(bench, picture=job.picture)
     memory = MemoryOf(gui.pid, lambda process: "wallprint-gimp.py" in " ".join(process.cmdline()))
     try:
