@@ -31,6 +31,7 @@ sys.path.insert(0, str(PLUGIN))
 from wallprint_gimp import files, passports, run
 from wallprint_gimp.plugin import NoProgress
 
+from wallprint_protocol.errors import BadInput
 from wallprint_protocol.print_plan import make_plan
 
 BASE = Path(os.environ["WALLPRINT_TEST_BASE"])
@@ -250,6 +251,20 @@ def case_saved_for_printing():
         assert (panel.get_width(), panel.get_height()) == (sheet.size.width, sheet.size.height)
         assert abs(panel.get_resolution()[1] - 200.0) < 0.001
         assert made.record.passport.pixels_sha256 in xmp(panel)
+
+
+def case_a_part_of_a_print_is_not_saved():
+    image, layer, _data, _layout = make("rgb_u8", 20, 20, canvas=(48, 36), offset=(4, 4))
+    settings = Settings(width=96.0, unit="px", **PLAIN)
+    made = run.enhance(image, layer, settings, NoProgress(), keep_pixels=True)
+    told = ""
+    try:
+        files.save_print(made, BASE / "part.tif", NoProgress())
+    except BadInput as error:
+        told = str(error)
+    made.forget()
+    assert "does not cover" in told
+    assert not (BASE / "part.tif").exists()
 
 
 def case_proof_sheet():

@@ -18,6 +18,8 @@ from gimp_gui import (
     set_width,
 )
 
+from wallprint_protocol import client
+
 __all__ = ["photograph"]  # Krita's tests use the same picture
 
 CANCEL_MS = 200  # the promise; what a busy machine adds is in the test
@@ -169,6 +171,22 @@ def test_proof_sheet(gui, bench):
         assert (bench.base / "home" / f"photo_proof.{suffix}").stat().st_size > 10_000
     gui.close_message(PROOF_CLOSING_TITLE)
     assert gui.settled() == before
+
+
+def test_cancelled_proof_leaves_nothing(gui, bench):
+    """The program ends, its job with it; no sheet is written, and none that is there is touched."""
+    home = bench.base / "home"
+    before = {path: path.stat().st_mtime_ns for path in home.glob("*proof*")}
+    dialog = gui.open_proof()
+    set_width(bench, dialog, "90")
+    gui.close_dialog(dialog, "alt+e")
+    progress = bench.window("^Making the proof sheet$", 30)
+    with client.connect(bench.state, start=False) as link:
+        bench.wait_until(lambda: link.status()["jobs"].get("running"), 90, "the job does not run")
+        gui.close_dialog(progress)
+        bench.wait_until(lambda: not link.status()["jobs"], 10, "the server was not told")
+    assert {path: path.stat().st_mtime_ns for path in home.glob("*proof*")} == before
+    assert not bench.windows(PROOF_CLOSING_TITLE)
 
 
 def test_sharpen_selection_and_one_undo(gui, bench):

@@ -101,11 +101,20 @@ def save_print(made: run.Made, output: Path, progress: run.ProgressView) -> list
         Their paths.
 
     Raises:
+        BadInput: the layer is only a part of the print.
         Cancelled, WallprintError: they were not written.
     """
+    record = made.record
+    if record.plan.out != record.passport.request.out:
+        raise BadInput(
+            _(
+                "The layer does not cover the print, which cannot be saved from it alone; enhance "
+                "the visible picture."
+            )
+        )
     with private_folder() as folder:
-        record, after = _write_made(made, Path(folder), progress)
-        return list(_run(["save", record, after, "-o", output], progress)["files"])
+        written, after = _write_made(made, Path(folder), progress)
+        return list(_run(["save", written, after, "-o", output], progress)["files"])
 
 
 def _write_made(made: run.Made, folder: Path, progress: run.ProgressView) -> tuple[Path, Path]:
