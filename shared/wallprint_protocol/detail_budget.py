@@ -16,6 +16,9 @@ from .request import Request
 from .words import N_, Sentence
 
 NYQUIST = 0.5  # cycles per pixel; no picture holds more
+# How far the measure may be off, of itself: with edges to read it from, and from texture alone
+# (docs/measurements.md; soft photographs whose edges and texture contradict each other).
+WITHIN, WITHIN_OF_TEXTURE = 0.1, 0.4
 _FILLED = 0.995  # of the print's resolution: what is missing then is a rounding
 
 
@@ -39,6 +42,11 @@ class Detail:
     def share(self) -> float:
         """Of the picture's resolution that is real, 0..1."""
         return self.reach / NYQUIST
+
+    @property
+    def within(self) -> float:
+        """How far `reach` may be off, as a part of it."""
+        return WITHIN if self.edges else WITHIN_OF_TEXTURE
 
     def budget(self, window: Window, printed: Size, ppi: float) -> DetailBudget:
         """What that is on paper.
@@ -94,6 +102,7 @@ class DetailBudget:
             "reach_cycles_per_px": round(self.detail.reach, 4),
             "edges": self.detail.edges,
             "enlarged_before": round(self.detail.enlarged, 2),
+            "within": self.detail.within,
             "true_ppi": round(self.true_ppi, 1),
             "honest_mm": [round(mm, 1) for mm in self.honest_mm],
         }
@@ -128,8 +137,11 @@ class DetailBudget:
         return Sentence(text, values)
 
     def sentence(self) -> str:
-        """For people, in English."""
-        return str(self.told())
+        """For people, in English; a measure that is less sure says so."""
+        said = str(self.told())
+        if self.detail.edges or not self.detail.reach or self.true_ppi >= self.ppi * _FILLED:
+            return said
+        return f"{said} This is read from texture alone: take it within {self.detail.within:.0%}."
 
 
 def measure_request(size: Size, layout: PixelLayout) -> Request:

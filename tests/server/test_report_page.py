@@ -99,7 +99,7 @@ def test_the_page_is_whole_and_needs_nothing_else() -> None:
     assert "&lt;note&gt;" in text
     assert "Borders between tiles compared: 12" in text
     assert "118 ppi" in text
-    assert "an eye of 20/20 in less than 1 % of the part that is shown and an eye of 20/12" in text
+    assert "to an eye of 20/20 in less than 1 %, an eye of 20/12 in 25 % of the part shown" in text
     assert "0.53 mm" in text
     assert "measured at 57 edges" in text
     assert "made for matte to be 0.51 mm (4.0 px) wide" in text

@@ -163,15 +163,12 @@ def _sights(sights: Sequence[Sight]) -> str:
     """What can be told apart from where the print will hang."""
     if not sights:
         return ""
-    told = " and ".join(
-        f"an eye of {sight.eye} in {_per_cent(sight.share)} of the part that is shown"
-        for sight in sights
-    )
+    told = ", ".join(f"an eye of {sight.eye} in {_per_cent(sight.share)}" for sight in sights)
     cm = f"{sights[0].distance_mm / 10:.0f} cm"
     text = (
-        f"From {cm}, where this print will be seen from, {told} sees a difference between the "
-        f"plain enlargement and your print. The places named “from {cm}” show what such an eye "
-        "gets: each pixel is the finest thing that it resolves. 20/20 is normal, 20/12 the "
+        f"From {cm}, where this print will be seen from, the plain enlargement and your print look "
+        f"different: to {told} of the part shown. The places named “from {cm}” show what such an "
+        "eye gets: each pixel is the finest thing that it resolves. 20/20 is normal, 20/12 the "
         "sharpest that is common."
     )
     return f"<p>{html.escape(text)}</p>"
