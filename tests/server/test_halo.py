@@ -195,6 +195,23 @@ def test_a_cut_out_is_fitted_as_the_whole() -> None:
     assert np.array_equal(got, full[rect.y : rect.y + 150, rect.x : rect.x + 200])
 
 
+def test_what_is_sharpened_or_seen_in_parts_is_not_measured() -> None:
+    """There the print differs from what was kept by more than its sharpening."""
+    small = np.rint(stripes(0.6, 128) * 257)
+    mask = np.zeros((128, 128, 1), np.uint8)
+    mask[:64] = 255
+    _, report = printed(small, mask=mask)
+    assert report.halo is None
+    rgba = np.repeat(small[..., None], 4, 2)
+    for alpha, measured_there in ((65535, True), (30000, False)):
+        rgba[..., 3] = alpha
+        layout = PixelLayout("RGBA", "u16", "straight")
+        _, report = run_pipeline(
+            rgba, layout, Size(384, 384), engine=FakeEngine(span_x4=plainly), sharpen="glossy"
+        )
+        assert (report.halo is not None) == measured_there
+
+
 def test_what_cannot_be_is_told() -> None:
     """Edges too soft for the halo, and a picture without edges."""
     _, report = printed(np.rint(stripes(1.5, 256) * 257), halo_mm=0.26)

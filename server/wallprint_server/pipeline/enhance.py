@@ -142,6 +142,12 @@ class _Job:
             self.plan, engine.describe(), request.options.ppi, blocking, amount, blur, noise
         )
         self.report.detail = self._detail_budget()
+        # Of a whole print, all of which is sharpened and can be seen; not of a first look.
+        self.measures_halo = (
+            self.report.detail is not None
+            and selection is None
+            and (self.opaque or not request.layout.has_alpha)
+        )
 
     def run(self) -> Report:
         plan, rect = self.plan, self.request.rect
@@ -331,7 +337,7 @@ class _Job:
             )
             with self._timed("sharpen"):
                 if how is not None:
-                    if self.report.detail is not None:  # the whole print, not a first look
+                    if self.measures_halo:
                         self.places.look(xs[0], ys[0], colour[cut])
                     colour = sharpen(colour, how)
                 colour = colour[cut]
@@ -691,9 +697,9 @@ class _Job:
         return luma_levels(colour[0].permute(1, 2, 0).cpu().numpy() * np.float32(255))
 
     def _measure_halo(self) -> None:
-        """Read the halo off the finished print; a first look and a cut-out do without."""
+        """Read the halo off the finished print."""
         how, request = self.plan.sharpening, self.request
-        if how is None or self.report.detail is None:
+        if how is None or not self.measures_halo:
             return
         with self._timed("measure"):
             luma, rect = luma_reader(self.result.read, request.layout), request.rect

@@ -43,7 +43,8 @@ class Report:
         redone: tiles computed again in float32.
         calmed: tiles with pixels at which a network ran away.
         halved: how often a tile was cut because memory ran out.
-        halo: as measured on the finished print; None without output sharpening, and for a cut-out.
+        halo: as measured on the finished print; None without output sharpening, for a cut-out, and
+            for what is sharpened or visible only in parts.
         fitted_edges: on how many edges the sharpening for a halo that was asked for rests.
         seams: what was found at the borders between tiles.
         pieces: into which each tile is cut since then.
