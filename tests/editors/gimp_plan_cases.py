@@ -238,6 +238,19 @@ def case_report_page():
     assert made.record.passport.pixels_sha256 in text
 
 
+def case_kept_pixels_of_a_group():
+    image, layer, _data, _layout = make("rgba_u16")
+    group = Gimp.GroupLayer.new(image, "Group")
+    image.insert_layer(group, None, 0)
+    image.reorder_item(layer, group, 0)
+    composite = read(group)
+    settings = Settings(width=96.0, unit="px", **PLAIN)
+    made = run.enhance(image, group, settings, NoProgress(), keep_pixels=True)
+    assert read(made.before) == composite
+    assert made.record.passport.source_sha256 == sha(composite)
+    made.forget()
+
+
 def case_saved_for_printing():
     made = made_print(
         "rgba_float_linear", edges="bleed", edge_mm=1.0, panel_columns=2, overlap_mm=2.0,

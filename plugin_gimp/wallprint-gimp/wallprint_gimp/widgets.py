@@ -24,6 +24,7 @@ _DEPTHS = {
 _ROW_GAP_PX, _COLUMN_GAP_PX, _INDENT_PX = 4, 6, 12
 _LIST_CHARS, _LINE_CHARS = 15, 33
 _NUMBER_CHARS = 6
+_COLUMNS_CHARS, _MOST_ROWS = 22, 20  # of a list that unfolds; longer ones get columns
 _BOTH_WAYS = GObject.BindingFlags.BIDIRECTIONAL | GObject.BindingFlags.SYNC_CREATE
 
 
@@ -121,11 +122,15 @@ class Column:
         combo = Gtk.ComboBoxText()
         for nick, text in choices.items():
             combo.append(nick, text)
-        if max(map(len, choices.values())) > self._list_chars:
+        columns = 1 + len(choices) // _MOST_ROWS
+        combo.set_wrap_width(columns)
+        # Cells of a list with columns are cut in the unfolded list, too.
+        chars = self._list_chars if columns == 1 else _COLUMNS_CHARS
+        if max(map(len, choices.values())) > chars:
             for cell in combo.get_cells():
                 cell.set_property("ellipsize", Pango.EllipsizeMode.END)
-                cell.set_property("width-chars", self._list_chars)
-                cell.set_property("max-width-chars", self._list_chars)
+                cell.set_property("width-chars", chars)
+                cell.set_property("max-width-chars", chars)
         self._bind(name, combo, "active-id", hint)
         return combo
 
