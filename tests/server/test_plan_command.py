@@ -196,11 +196,11 @@ def test_a_panel_is_not_written_over_the_picture(capsys: pytest.CaptureFixture[s
 
 
 def test_a_plan_is_made_at_once(capsys: pytest.CaptureFixture[str]) -> None:
-    """24 megapixels: far less than the 3 s that are allowed, as only samples are looked at."""
+    """24 megapixels, and no detail anywhere, so that it is looked for at every scale: under 3 s."""
     Image.new("RGB", (6000, 4000), "teal").save("large.jpg")
     seconds = []
     for _ in range(3):  # beside other programs one may take longer
         began_s = time.process_time()
         plan(capsys, "large.jpg", "--print", "A1", "--panels", "2x3", "--crop-marks")
         seconds.append(time.process_time() - began_s)
-    assert min(seconds) < 1.0
+    assert min(seconds) < 2.0  # 0.6 s alone; both threads of a core busy make it twice as long
