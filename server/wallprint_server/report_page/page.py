@@ -45,8 +45,8 @@ _STAGES = {
     ),
     "sharpen": (
         "Sharpen for paper",
-        "Ink spreads. For {medium} a halo of {halo_px:.1f} px is laid along the edges, just as "
-        "wide as the viewing distance hides. This is the print.",
+        "Ink spreads. For {medium} a halo of {halo_px:.1f} px is laid along the edges, {wide}. "
+        "This is the print.",
     ),
 }
 _WHY = {
@@ -188,6 +188,9 @@ def _way(look: Look, passport: Passport) -> str:
         if stage["stage"] == "enlarge":
             names.append(str(stage.get("network")))
             titles.append(_title(names[-1]))
+    wide = "just as wide as the viewing distance hides"
+    if passport.request.options.halo_mm:
+        wide = f"fitted to its edges for the {passport.request.options.halo_mm:g} mm asked for"
     items = []
     for name, stage in stages.items():
         if name not in _STAGES:
@@ -195,7 +198,7 @@ def _way(look: Look, passport: Passport) -> str:
         heading, sentence = _STAGES[name]
         text = sentence.format_map(
             {"strength": 0, "scale": 1, "medium": "paper", "halo_px": 0.0, **stage,
-             "networks": ", then ".join(titles)}
+             "networks": ", then ".join(titles), "wide": wide}
         )  # fmt: skip
         used = "" if name == "enlarge" or not stage.get("network") else _title(stage["network"])
         if name == "enlarge" and len(titles) > 1 and any(map(_is_robust, names)):
