@@ -106,12 +106,16 @@ class Gui:
         self.seconds = facts["seconds"]
         return facts["images"]
 
-    def wait(self, condition, timeout_s=60.0):
-        """The documents as soon as they satisfy a condition."""
+    def wait(self, condition, timeout_s=60.0, *, pixels=False):
+        """The documents as soon as they satisfy a condition.
+
+        Pixels are only looked at where they are asked for and no layer changes its size: GIMP ends
+        a process that reads a layer while it does.
+        """
         seen = []
 
         def reached():
-            seen[:] = self.ask()
+            seen[:] = self.ask(pixels=pixels)
             return condition(seen)
 
         self.bench.wait_until(reached, timeout_s, lambda: f"the documents are {seen}")

@@ -26,14 +26,14 @@ def pixels(layer):
     return hashlib.sha256(bytes(data)).hexdigest()
 
 
-def layer_facts(layer):
+def layer_facts(layer, with_pixels):
     return {
         "id": layer.get_id(),
         "name": layer.get_name(),
         "size": [layer.get_width(), layer.get_height()],
         "offset": list(layer.get_offsets()[1:]),
         "visible": layer.get_visible(),
-        "sha": pixels(layer),
+        "sha": pixels(layer) if with_pixels else "",
     }
 
 
@@ -53,12 +53,12 @@ def passport(image):
     return metadata is not None and "Xmp.wallprint.Passport" in metadata.serialize()
 
 
-def facts():
+def facts(with_pixels):
     return [
         {
             "size": [image.get_width(), image.get_height()],
             "ppi": image.get_resolution()[1],
-            "layers": [layer_facts(layer) for layer in image.get_layers()],
+            "layers": [layer_facts(layer, with_pixels) for layer in image.get_layers()],
             "dirty": image.is_dirty(),
             "passport": passport(image),
             "channels": len(image.get_channels()),
@@ -122,8 +122,10 @@ def change_mode(image, mode):
 def answer(order_file):
     number = order_file.name.rpartition("-")[2]
     try:
-        carry_out(json.loads(order_file.read_text()))
-        told = {"images": facts(), "seconds": run.seconds}
+        order = json.loads(order_file.read_text())
+        with_pixels = order.pop("pixels", True)
+        carry_out(order)
+        told = {"images": facts(with_pixels), "seconds": run.seconds}
     except Exception:
         told = {"error": traceback.format_exc()}
     order_file.unlink()

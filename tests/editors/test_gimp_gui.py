@@ -195,7 +195,7 @@ def test_sharpen_selection_and_one_undo(gui, bench):
     bench.shot("gimp-sharpen", dialog)
     gui.close_dialog(dialog, "alt+p")
     old = before[0]["layers"][0]["sha"]
-    after = gui.wait(lambda images: images[0]["layers"][0]["sha"] != old, 60)[0]
+    after = gui.wait(lambda images: images[0]["layers"][0]["sha"] != old, 60, pixels=True)[0]
     assert after["size"] == before[0]["size"]
     assert after["channels"] == 0
     assert_undone(gui, before)
