@@ -18,7 +18,6 @@ from wallprint_protocol.plan_lines import (
     STRENGTHS,
     STYLES,
     UNIT_MM,
-    halo_line,
     preset_choices,
     preset_of,
     presets_refusal,
@@ -31,6 +30,7 @@ from . import run
 from .advanced import Advanced
 from .base_dialog import BaseDialog
 from .detail import DetailMeasure
+from .halo_fields import HaloFields
 from .paper import Paper
 from .preview import Preview
 from .qt import (
@@ -110,7 +110,7 @@ class EnhanceDialog(BaseDialog):
         self._medium = choice(MEDIA, start.medium)
         self._strength = choice(STRENGTHS, start.strength)
         self._result = choice(RESULTS, start.result)
-        self._halo = line()
+        self._halo = HaloFields()
         self._summary = Summary()
         self._preview = Preview(self.document, self.source)
         self._paper, self._advanced = Paper(), Advanced(self.settings)
@@ -160,7 +160,7 @@ class EnhanceDialog(BaseDialog):
                 (
                     (_("&Medium"), self._medium),
                     (_("Stren&gth"), self._strength),
-                    ("", self._halo),
+                    (_("Hal&o, ink spread"), self._halo),
                 ),
             ),
             (
@@ -173,7 +173,7 @@ class EnhanceDialog(BaseDialog):
         ):
             form = QFormLayout()
             for label, widget in rows:
-                form.addRow(label, widget) if label else form.addRow(widget)
+                form.addRow(label, widget)
             column.addWidget(group(title, form))
         column.addStretch(1)
         return tab
@@ -207,7 +207,7 @@ class EnhanceDialog(BaseDialog):
             self._result,
         ):  # fmt: skip
             box.currentIndexChanged.connect(self.update_lines)
-        for number in (self._ppi, self._repair, self._deblur, self._feather):
+        for number in (self._ppi, self._repair, self._deblur, self._feather, self._halo):
             number.valueChanged.connect(self.update_lines)
         for tab in (self._paper, self._advanced):
             tab.changed.connect(self.update_lines)
@@ -221,7 +221,7 @@ class EnhanceDialog(BaseDialog):
     def settings(self) -> Settings:
         """What the widgets hold; a side that follows is 0."""
         keeps = self._chain.isChecked()
-        values = {**self._paper.values(), **self._advanced.values()}
+        values = {**self._paper.values(), **self._advanced.values(), **self._halo.values()}
         if not self._fits():
             values["orientation"] = "auto"
         return Settings(
@@ -272,6 +272,7 @@ class EnhanceDialog(BaseDialog):
         self._repair.setValue(settings.repair)
         self._deblur.setValue(settings.deblur)
         self._feather.setValue(settings.feather_mm)
+        self._halo.set_values(settings)
         self._paper.set_values(settings)
         self._advanced.set_values(settings)
         width, height, unit = settings.width, settings.height, settings.unit
@@ -376,10 +377,7 @@ class EnhanceDialog(BaseDialog):
     def _show_sharpening(self, source, plan, settings: Settings) -> None:
         """The halo, or why there is none; a warning before a second one."""
         earlier = run.earlier_sharpening(source, settings)
-        text = halo_line(words(), plan, settings)
-        if earlier and settings.sharpen == "none":
-            text = _("Not sharpened for paper: an earlier print has done that.")
-        self._halo.setText(text)
+        self._summary.show_halo(plan, settings, earlier=bool(earlier))
         self._summary.show_warning(sharpened_line(words(), earlier, settings))
 
     def _grey_out(self, settings: Settings) -> None:
@@ -389,7 +387,8 @@ class EnhanceDialog(BaseDialog):
         self._fit.setEnabled(self._fits())
         self._paper.grey_out(settings, fits=self._fits())
         self._feather.setEnabled(settings.source == "selection")
-        self._strength.setEnabled(settings.sharpen != "none")
+        for widget in (self._strength, self._halo):
+            widget.setEnabled(settings.sharpen != "none")
 
     def _show_preset(self, settings: Settings, plan) -> None:
         """A preset's size in the greyed fields; "Custom" then begins with it."""

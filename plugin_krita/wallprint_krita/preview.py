@@ -126,7 +126,7 @@ class Preview(QWidget):
         plan, settings = self._plan, self._settings
         try:
             source = self._source(settings)
-            part = self._spot_at(x, y, source, plan)
+            part = self._spot_at(x, y, source, plan, settings)
             nodes = [pixels.empty_node(self._document, "spot", source.space) for _both in "ba"]
         except (WallprintError, ValueError) as error:
             self._text.setText(explain(error))
@@ -139,7 +139,7 @@ class Preview(QWidget):
             lambda _result, error: self._end(part, nodes, error),
         )
 
-    def _spot_at(self, x, y, source, plan):
+    def _spot_at(self, x, y, source, plan, settings):
         """The spot around a point of the canvas, in the layer wherever it lies."""
         job = layer_job(plan, source.rect)
         window = job.placement.window
@@ -147,17 +147,19 @@ class Preview(QWidget):
             (x * plan.canvas.width - source.rect.x - window.x) / window.width,
             (y * plan.canvas.height - source.rect.y - window.y) / window.height,
         )
-        return spot(job, tuple(min(1.0, max(0.0, value)) for value in centre), _SPOT)
+        centre = tuple(min(1.0, max(0.0, value)) for value in centre)
+        return spot(job, centre, _SPOT, fitted=settings.fits_halo)
 
     def _mark(self, part, source) -> None:
         """Frame the spot in the small picture."""
-        window, inner, out = part.placement.window, part.inner, part.placement.out
+        window, inner, rect = part.placement.window, part.inner, part.placement.rect
         across = self._picture.width() / self._document.width()
         down = self._picture.height() / self._document.height()
-        left = source.rect.x + window.x + inner.x * window.width / out.width
-        top = source.rect.y + window.y + inner.y * window.height / out.height
-        width = max(2, round(inner.width * window.width / out.width * across))
-        height = max(2, round(inner.height * window.height / out.height * down))
+        x_step, y_step = window.width / rect.width, window.height / rect.height
+        left = source.rect.x + window.x + (inner.x - rect.x) * x_step
+        top = source.rect.y + window.y + (inner.y - rect.y) * y_step
+        width = max(2, round(inner.width * x_step * across))
+        height = max(2, round(inner.height * y_step * down))
         marked = QPixmap(self._picture)
         painter = QPainter(marked)
         for colour, grow in ((Qt.GlobalColor.black, 1), (Qt.GlobalColor.white, 0)):

@@ -7,6 +7,7 @@ from wallprint_protocol.plan_lines import MEDIA, STRENGTHS
 from wallprint_protocol.print_plan import Settings
 
 from .base_dialog import DEVICES, BaseDialog
+from .halo_fields import HaloFields
 from .qt import QFormLayout
 from .sharpen import check_sharpen
 from .texts import _
@@ -29,6 +30,7 @@ class SharpenDialog(BaseDialog):
         self._feather = Number(1000.0, suffix=" mm")
         self._medium = choice(MEDIA, "matte")
         self._strength = choice(STRENGTHS, "standard")
+        self._halo = HaloFields()
         self._device = choice(DEVICES, "auto")
         form = QFormLayout()
         for label, widget in (
@@ -38,6 +40,7 @@ class SharpenDialog(BaseDialog):
             (_("&Feather"), self._feather),
             (_("&Medium"), self._medium),
             (_("S&trength"), self._strength),
+            (_("Hal&o, ink spread"), self._halo),
             (_("Device"), self._device),
         ):
             form.addRow(label, widget)
@@ -56,6 +59,7 @@ class SharpenDialog(BaseDialog):
             medium=self._medium.currentData(),
             strength=self._strength.currentData(),
             device=self._device.currentData(),
+            **self._halo.values(),
         )
 
     def extra(self) -> dict:
@@ -75,6 +79,7 @@ class SharpenDialog(BaseDialog):
         self._feather.setValue(settings.feather_mm)
         choose(self._medium, settings.medium)
         choose(self._strength, settings.strength)
+        self._halo.set_values(settings)
         choose(self._device, settings.device)
 
     def set_defaults(self) -> None:
@@ -83,7 +88,8 @@ class SharpenDialog(BaseDialog):
 
     def update_lines(self) -> None:
         """Say what is in the way."""
-        self._strength.setEnabled(self._medium.currentData() not in ("none", "screen"))
+        for widget in (self._strength, self._halo):
+            widget.setEnabled(self._medium.currentData() not in ("none", "screen"))
         try:
             check_sharpen(self.source(Settings()))
         except (ValueError, WallprintError) as error:

@@ -9,6 +9,7 @@ from wallprint_protocol.plan_lines import (
     detail_line,
     files_line,
     fit_line,
+    halo_line,
     panels_line,
     pixels_line,
 )
@@ -19,7 +20,7 @@ from .run import Source
 from .texts import _, words
 from .widgets import line
 
-_ORDER = ("twice", "pixels", "fit", "panels", "detail", "advice", "files", "undo", "cost")
+_ORDER = ("twice", "pixels", "fit", "panels", "detail", "advice", "halo", "files", "undo", "cost")
 _BOLD = ("twice", "pixels")
 
 
@@ -59,6 +60,13 @@ class Summary(QWidget):
         if detail is not None:
             text = detail_line(words(), detail, job, plan.ppi)
         self._say("detail", text)
+
+    def show_halo(self, plan: Plan, settings: Settings, *, earlier: bool) -> None:
+        """Of the output sharpening, or why there is none; `earlier`: a print before has one."""
+        text = halo_line(words(), plan, settings)
+        if earlier and settings.sharpen == "none":
+            text = _("Not sharpened for paper: an earlier print has done that.")
+        self._say("halo", text)
 
     def show_warning(self, text: str) -> None:
         """Of a second sharpening for paper; "" for none."""

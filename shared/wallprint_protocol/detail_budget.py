@@ -96,6 +96,12 @@ class DetailBudget:
         width, height = self.size_mm
         return width * self.true_ppi / self.ppi, height * self.true_ppi / self.ppi
 
+    @property
+    def range_ppi(self) -> tuple[float, float]:
+        """Between which `true_ppi` is, by `Detail.within`; at most that of the print."""
+        off = self.true_ppi * self.detail.within
+        return self.true_ppi - off, min(self.ppi, self.true_ppi + off)
+
     def to_map(self) -> dict[str, float | int | list[float]]:
         """Plain values, for messages and JSON."""
         return {
@@ -108,16 +114,19 @@ class DetailBudget:
         }
 
     def told(self) -> Sentence:
-        """For people, in any language."""
+        """For people, in any language; a figure read from texture alone comes with its range."""
         if not self.detail.reach:
             return Sentence(
                 N_("The picture shows no edge or texture from which its detail could be told.")
             )
         width, height = (mm / 10 for mm in self.size_mm)
         honest_width, honest_height = (mm / 10 for mm in self.honest_mm)
+        least, most = self.range_ppi
         values = {
             "ppi": self.ppi,
             "true": self.true_ppi,
+            "least": least,
+            "most": most,
             "width": width,
             "height": height,
             "honest_width": honest_width,
@@ -126,6 +135,12 @@ class DetailBudget:
         }
         if self.true_ppi >= self.ppi * _FILLED:
             text = N_("True detail for all {ppi:g} ppi at {width:.0f} x {height:.0f} cm.")
+        elif not self.detail.edges:
+            text = N_(
+                "True detail for {true:.0f} ppi ({least:.0f} to {most:.0f}, as read from texture "
+                "alone) at {width:.0f} x {height:.0f} cm; honest up to {honest_width:.0f} x "
+                "{honest_height:.0f} cm at {ppi:g} ppi."
+            )
         else:
             text = N_(
                 "True detail for {true:.0f} ppi at {width:.0f} x {height:.0f} cm; honest up to "
@@ -137,11 +152,8 @@ class DetailBudget:
         return Sentence(text, values)
 
     def sentence(self) -> str:
-        """For people, in English; a measure that is less sure says so."""
-        said = str(self.told())
-        if self.detail.edges or not self.detail.reach or self.true_ppi >= self.ppi * _FILLED:
-            return said
-        return f"{said} This is read from texture alone: take it within {self.detail.within:.0%}."
+        """For people, in English."""
+        return str(self.told())
 
 
 def measure_request(size: Size, layout: PixelLayout) -> Request:

@@ -220,11 +220,14 @@ def advice_line(words: Words, plan: Plan) -> str:
 
 
 def halo_line(words: Words, plan: Plan, settings: Settings) -> str:
-    """Width of the output sharpening's halo on paper."""
+    """Width of the output sharpening's halo on paper, and whether it was asked for."""
     if settings.sharpen == "none":
         return words.fill(N_("Not sharpened for paper."))
+    text = N_("Halo {width:.2f} mm (1/{part:.0f} in), {px:.1f} px")
+    if settings.fits_halo:
+        text = N_("Halo {width:.2f} mm (1/{part:.0f} in), {px:.1f} px, fitted to the picture")
     return words.fill(
-        N_("Halo {width:.2f} mm (1/{part:.0f} in), {px:.1f} px"),
+        text,
         width=plan.halo_mm,
         part=25.4 / plan.halo_mm,
         px=plan.halo_mm * plan.ppi / 25.4,

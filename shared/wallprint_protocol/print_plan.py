@@ -130,6 +130,20 @@ class Settings:
         """`Options.sharpen`."""
         return "none" if self.medium == "screen" else self.medium
 
+    @property
+    def fits_halo(self) -> bool:
+        """Whether the output sharpening is fitted to the picture, for a halo that was asked for."""
+        return self.sharpen != "none" and self.halo_mm > 0
+
+    @property
+    def halo_options(self) -> dict[str, float]:
+        """`Options.halo_mm` and `spread_mm`, 0 where nothing is sharpened for paper."""
+        counts = self.sharpen != "none"
+        return {
+            "halo_mm": self.halo_mm if counts else 0.0,
+            "spread_mm": self.spread_mm if counts else 0.0,
+        }
+
     def job_options(self, plan: Plan) -> dict[str, Any]:
         """The fields of `Options` that do not depend on the layer."""
         return {
@@ -140,8 +154,7 @@ class Settings:
             "deblur": self.deblur,
             "sharpen": self.sharpen,
             "strength": self.strength,
-            "halo_mm": self.halo_mm,
-            "spread_mm": self.spread_mm,
+            **self.halo_options,
             # Always explicit: a job for a part of the print must not judge by the part's size.
             "distance_mm": plan.distance_mm,
             "feather_mm": self.feather_mm if self.source == "selection" else 0.0,
@@ -484,7 +497,8 @@ class Spot:
     """A small part of the print, computed alone.
 
     Attributes:
-        placement: for `Request.build`; its result is larger than the spot by a margin.
+        placement: for `Request.build`; its result is larger than the spot by a margin, and its
+            picture may reach beyond that.
         inner: the spot within that result, px.
     """
 
@@ -492,24 +506,30 @@ class Spot:
     inner: Rect
 
 
-def spot(job: LayerJob, centre: tuple[float, float], size: Size) -> Spot:
+def spot(job: LayerJob, centre: tuple[float, float], size: Size, *, fitted: bool = False) -> Spot:
     """The job that computes one spot of a layer's print with the pixels of the full run.
 
     Args:
         job: the full run.
         centre: of the spot, 0..1 of the layer's part on either axis.
         size: of the spot, print px; smaller when the print is.
+        fitted: whether the sharpening is fitted to the whole picture (`Settings.halo_mm`); then the
+            spot is a cut-out of the whole print, which takes longer.
     """
     window, rect = job.placement.window, job.placement.rect
     x, width, x0, x1 = _cut(centre[0], size.width, rect.width)
     y, height, y0, y1 = _cut(centre[1], size.height, rect.height)
+    inner = Rect(x - x0, y - y0, width, height)
+    if fitted:
+        whole = Placement(rect.size, window, Rect(0, 0, rect.width, rect.height))
+        return Spot(part_of(whole, Rect(x0, y0, x1 - x0, y1 - y0)), inner)
     x_scale, y_scale = window.width / rect.width, window.height / rect.height
     part = Window(
         window.x + x0 * x_scale, window.y + y0 * y_scale, (x1 - x0) * x_scale, (y1 - y0) * y_scale
     )
     out = Size(x1 - x0, y1 - y0)
     placement = Placement(out, part, Rect(0, 0, out.width, out.height))
-    return Spot(placement, Rect(x - x0, y - y0, width, height))
+    return Spot(placement, inner)
 
 
 def part_of(placement: Placement, rect: Rect) -> Placement:
@@ -539,7 +559,7 @@ def sharpen_options(layer: Size, settings: Settings, print_long_side_mm: float) 
 
     Args:
         layer: px; keeps its size.
-        settings: medium, strength, deblur, feather and viewing distance count.
+        settings: medium, strength, halo, spread, deblur, feather and viewing distance count.
         print_long_side_mm: length that the layer's long side will have on paper; gives the ppi.
 
     Raises:
@@ -554,6 +574,7 @@ def sharpen_options(layer: Size, settings: Settings, print_long_side_mm: float) 
         "deblur": settings.deblur,
         "sharpen": settings.sharpen,
         "strength": settings.strength,
+        **settings.halo_options,
         "distance_mm": settings.distance_cm * 10 or viewing_distance_mm(width_mm, height_mm),
         "feather_mm": settings.feather_mm,
         "device": settings.device,

@@ -48,6 +48,8 @@ CHANGED = Settings(
     feather_mm=2.5,
     medium="backlit",
     strength="high",
+    halo_mm=0.35,
+    spread_mm=0.045,
     result="replace",
     device="cpu",
     model="span-x4",
@@ -72,7 +74,7 @@ def case_enhance_opens_and_its_lines_are_live():
     assert "200 ppi hold to 44 cm (73 cm)" in said("advice"), said("advice")
     assert "TIFF up to 7 MB" in said("files"), said("files")
     assert "PDF up to 7 MB" in said("files"), said("files")
-    assert dialog._halo.text() == "Halo 0.25 mm (1/100 in), 2.0 px", dialog._halo.text()
+    assert said("halo") == "Halo 0.25 mm (1/100 in), 2.0 px", said("halo")
     assert re.search(
         r"^Forecast: about .*; 7 MB in the document, 8 MB on the disk and 1.1 GB of memory",
         said("cost"),
@@ -80,8 +82,9 @@ def case_enhance_opens_and_its_lines_are_live():
     assert said("undo") == "Krita's steps of undo: 2"
     for medium in ("screen", "none"):
         dialog._medium.setCurrentIndex(dialog._medium.findData(medium))
-        assert dialog._halo.text() == "Not sharpened for paper."
+        assert said("halo") == "Not sharpened for paper."
         assert not dialog._strength.isEnabled()
+        assert not dialog._halo.isEnabled()
     dialog._width.setValue(2000.0)
     assert not dialog.ok_button.isEnabled()
     assert "Choose another size" in dialog.refusal_line.text(), dialog.refusal_line.text()
@@ -108,6 +111,37 @@ def case_true_detail():
     )
     dialog = yield from opened()
     yield lambda: "shows no edge or texture" in dialog._summary.text("detail")
+    dialog.reject()
+
+
+def case_halo_and_ink_spread():
+    """Automatic until a width is typed; the line follows, and so does what is computed."""
+    yield from photo()
+    dialog = yield from opened()
+    fields, said = dialog._halo, dialog._summary.text
+    assert [n.text() for n in (fields._halo, fields._spread)] == ["automatic"] * 2
+    dialog._width.setValue(20.0)
+    dialog.activateWindow()
+    fields._halo.setFocus()
+    fields._halo.selectAll()
+    QTest.keyClicks(fields._halo, "0.4\t")
+    fields._spread.setValue(0.045)
+    assert said("halo") == "Halo 0.40 mm (1/64 in), 3.1 px, fitted to the picture", said("halo")
+    settings = dialog.settings()
+    assert (settings.halo_mm, settings.spread_mm) == (0.4, 0.045)
+    QTest.mouseClick(dialog._preview._thumb, Qt.MouseButton.LeftButton, pos=QPoint(70, 47))
+    yield lambda: dialog._preview._pictures is not None
+    fitted = dialog._preview._pictures[1].toImage()
+    yield from tabs(dialog)
+    dialog.grab().save(str(SHOTS / "krita-dialog-halo.png"))
+    fields._halo.setValue(0.0)
+    assert fields._halo.text() == "automatic"
+    assert said("halo") == "Halo 0.25 mm (1/100 in), 2.0 px", said("halo")
+    QTest.mouseClick(dialog._preview._thumb, Qt.MouseButton.LeftButton, pos=QPoint(70, 47))
+    yield lambda: dialog._preview._pictures is not None
+    assert dialog._preview._pictures[1].toImage() != fitted, "the halo did not arrive"
+    pick(dialog._medium, "none")
+    assert not fields.isEnabled()
     dialog.reject()
 
 
@@ -353,7 +387,15 @@ def case_sharpen_values_are_remembered():
     selection.select(40, 30, 60, 50, 255)
     document.setSelection(selection)
     yield 0.3
-    wanted = Settings(distance_cm=90.0, deblur=10, feather_mm=0.5, medium="canvas", strength="low")
+    wanted = Settings(
+        distance_cm=90.0,
+        deblur=10,
+        feather_mm=0.5,
+        medium="canvas",
+        strength="low",
+        halo_mm=0.3,
+        spread_mm=0.05,
+    )
     started = []
     state.extension.sharpen = lambda *a: started.append(a)
     try:

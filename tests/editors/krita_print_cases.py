@@ -340,7 +340,7 @@ def sharpened_before():
     yield active(document, found(document, "Photo for print"))
     dialog = yield from opened()
     assert dialog.settings().medium == "none", "sharpened twice unless one is careful"
-    assert "an earlier print has done that" in dialog._halo.text(), dialog._halo.text()
+    assert "an earlier print has done that" in dialog._summary.text("halo")
     assert dialog.remembered().medium == "canvas", "other documents would not be sharpened"
     dialog._medium.setCurrentIndex(dialog._medium.findData("glossy"))
     assert "was sharpened for" in dialog._summary.text("twice"), dialog._summary.text("twice")

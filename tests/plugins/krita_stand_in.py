@@ -252,7 +252,8 @@ def use_enhance(extension, Settings):
     wanted = Settings(
         width=12.0, height=8.0, unit="in", ppi=240.0, fit="crop", edges="bleed", edge_mm=4.5,
         distance_cm=50.0, repair=30, deblur=0, medium="screen", result="new-image", tile_px=128,
-        printer="360", model="span-x4", device="cpu", strength="low", anchor="top",
+        printer="360", model="span-x4", device="cpu", strength="low", halo_mm=0.4, spread_mm=0.05,
+        anchor="top",
         orientation="landscape", panel_rows=2, panel_columns=2, overlap_mm=8.0, crop_marks=True,
     )  # fmt: skip
     dialog.set_settings(wanted)

@@ -200,6 +200,35 @@ def test_detail_line_repeats_what_was_measured():
     assert "2,5-Fache" in german
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (ENGLISH, "118 ppi (71 to 165, as read from texture alone) at 100 x 70 cm; honest"),
+        (GERMAN, "118 ppi (71 bis 165, da nur aus der Textur gelesen) bei 100 x 70 cm; ehrlich"),
+    ],
+)
+def test_detail_read_from_texture_alone_comes_with_its_range(words, said):
+    plan, _settings = plan_of(width=100.0)
+    reach = 0.5 * 118 / 200 * 7874 / 4000
+    job = layer_job(plan, WHOLE)
+    assert said in plan_lines.detail_line(words, Detail(reach, 0), job, plan.ppi)
+    assert said not in plan_lines.detail_line(words, Detail(reach, 40), job, plan.ppi)
+    likely = plan_lines.detail_line(words, Detail(1.5 * reach, 0), job, plan.ppi)
+    assert " 200, " in likely, "more than the print's own ppi"
+
+
+def test_halo_line_follows_what_is_asked_for():
+    plan, settings = plan_of(width=100.0)
+    assert plan_lines.halo_line(ENGLISH, plan, settings) == "Halo 0.51 mm (1/50 in), 4.0 px"
+    plan, settings = plan_of(width=100.0, halo_mm=0.35, spread_mm=0.05)
+    assert (
+        plan_lines.halo_line(GERMAN, plan, settings)
+        == "Saum 0,35 mm (1/73 Zoll), 2,8 px, dem Bild angepasst"
+    )
+    plan, settings = plan_of(width=100.0, halo_mm=0.35, medium="screen")
+    assert plan_lines.halo_line(ENGLISH, plan, settings) == "Not sharpened for paper."
+
+
 def test_measuring_asks_for_no_enhancement():
     request = measure_request(CANVAS, RGB)
     options = request.options

@@ -201,6 +201,18 @@ def test_screen_is_not_sharpened():
     assert make_plan(PHOTO, Settings()).halo_mm == pytest.approx(0.508)
 
 
+def test_halo_and_ink_spread_go_into_the_request():
+    """Of a print, of a selection that is sharpened, and of neither where nothing is sharpened."""
+    wanted = {"halo_mm": 0.35, "spread_mm": 0.045}
+    for medium, expected in (("matte", wanted), ("none", dict.fromkeys(wanted, 0.0))):
+        settings = Settings(medium=medium, **wanted)
+        options = settings.job_options(make_plan(PHOTO, settings))
+        assert {name: options[name] for name in wanted} == expected
+        options = sharpen_options(PHOTO, settings, 508.0)
+        assert {name: options[name] for name in wanted} == expected
+        assert settings.fits_halo == (medium == "matte")
+
+
 def test_forecast_is_what_was_measured(tmp_path, monkeypatch):
     monkeypatch.setenv("WALLPRINT_STATE_DIR", str(tmp_path))
     settings = Settings(repair=0)
@@ -239,12 +251,13 @@ def test_forecast_knows_the_planner_s_ladders():
             )
 
 
-def test_spot_has_the_pixels_of_the_full_run(tmp_path):
+@pytest.mark.parametrize("halo_mm", [0.0, 0.6])
+def test_spot_has_the_pixels_of_the_full_run(tmp_path, halo_mm):
     """To one level of 255, which float rounding at other tile borders may cost."""
     size, layout = Size(300, 220), PixelLayout("RGB", "u8")
     photograph = skimage.data.astronaut()[20 : 20 + size.height, 110 : 110 + size.width]
     data = np.ascontiguousarray(photograph).tobytes()
-    settings = Settings(width=720.0, unit="px", repair=0, deblur=0)
+    settings = Settings(width=720.0, unit="px", repair=0, deblur=0, halo_mm=halo_mm)
     plan = make_plan(size, settings)
     job = layer_job(plan, Rect(0, 0, size.width, size.height))
 
@@ -265,12 +278,12 @@ def test_spot_has_the_pixels_of_the_full_run(tmp_path):
         try:
             full = run(job.placement, link)
             for centre in ((0.5, 0.5), (0.0, 0.0), (1.0, 0.7)):
-                part = spot(job, centre, Size(120, 80))
+                part = spot(job, centre, Size(120, 80), fitted=settings.fits_halo)
                 got, inner = run(part.placement, link), part.inner
                 width, stride = part.placement.out.width, plan.out.width
                 window, scale = part.placement.window, plan.placement.scale
-                left = round(window.x * scale) + inner.x
-                top = round(window.y * scale) + inner.y
+                left = round(window.x * scale) - part.placement.rect.x + inner.x
+                top = round(window.y * scale) - part.placement.rect.y + inner.y
                 worst = 0
                 for y in range(inner.height):
                     at, whole = (y + inner.y) * width + inner.x, (y + top) * stride + left

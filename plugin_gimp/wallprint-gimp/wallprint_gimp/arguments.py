@@ -12,6 +12,7 @@ from wallprint_protocol import plan_lines
 from wallprint_protocol.panels import MAX_PANELS
 from wallprint_protocol.print_plan import EDGE_MM, OVERLAP_MM, Settings
 from wallprint_protocol.print_size import MAX_PPI, MIN_PPI, PRINTER_FAMILIES
+from wallprint_protocol.request import MOST_HALO_MM, MOST_SPREAD_MM
 
 from .texts import N_, _, words
 
@@ -72,6 +73,8 @@ def settings_of(config, name: str) -> Settings:
         "feather_mm": config.get_property("feather"),
         "medium": config.get_property("medium"),
         "strength": config.get_property("strength"),
+        "halo_mm": config.get_property("halo"),
+        "spread_mm": config.get_property("ink-spread"),
         "distance_cm": config.get_property("distance"),
         "device": config.get_property("device"),
     }
@@ -240,3 +243,7 @@ def _finish(procedure):
     _length(procedure, "feather", _("Feather (mm)"), blurb, 1000.0, 1.0)
     _choice(procedure, "medium", _("_Medium"), _("Output sharpening for this paper"))
     _choice(procedure, "strength", _("Stre_ngth"), None)
+    blurb = _("Width of the sharpening's halo on paper, fitted to the picture; 0: automatic")
+    _length(procedure, "halo", _("Halo (mm)"), blurb, MOST_HALO_MM, 0.0)
+    blurb = _("How far ink spreads on the paper, measured, Gaussian sigma; 0: automatic")
+    _length(procedure, "ink-spread", _("Ink spread (mm)"), blurb, MOST_SPREAD_MM, 0.0)

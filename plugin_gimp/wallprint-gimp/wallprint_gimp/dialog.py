@@ -115,7 +115,7 @@ class PrintDialog:
         tabs = Gtk.Notebook()
         for title, content in (
             (_("Preview"), self._preview.widget),
-            (_("Edges and c_uts"), self._edges_tab.widget),
+            (_("Paper, edges, c_uts"), self._edges_tab.widget),
             (_("Ad_vanced"), self._advanced.widget),
         ):
             content.set_border_width(_TAB_GAP_PX)

@@ -1,4 +1,4 @@
-"""The tab about what lies beyond the print and how it is cut: wrap, panels, crop marks."""
+"""The tab about the paper, what lies beyond the print, and how it is cut: ink, wrap, panels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from wallprint_protocol.print_plan import Plan, Settings
 
 from .arguments import choices_of
 from .texts import _, words
-from .widgets import Column, line
+from .widgets import Column, add_halo_rows, line
 
 
 class EdgesTab:
@@ -20,6 +20,8 @@ class EdgesTab:
     def __init__(self, config) -> None:
         column = Column(config)
         self.widget = column.widget
+        column.title(_("Output sharpening"))
+        self._sharpening = add_halo_rows(column)
         column.title(_("Gallery wrap"))
         self._fill = column.choice("wrap-fill", choices_of("wrap-fill"))
         self._colour = column.colour("wrap-colour", _("Colour of the wrap"))
@@ -42,6 +44,8 @@ class EdgesTab:
 
     def show(self, plan: Plan, settings: Settings) -> None:
         """What follows from the values."""
+        for number in self._sharpening:
+            number.set_sensitive(settings.sharpen != "none")
         wraps = settings.edges == "wrap"
         self._fill.set_sensitive(wraps)
         self._colour.set_sensitive(wraps and settings.wrap_fill == "colour")

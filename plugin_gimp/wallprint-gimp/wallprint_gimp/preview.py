@@ -167,7 +167,8 @@ class Preview:
 
     def _spot_pictures(self, plan: Plan, settings: Settings):
         with run.source_of(self._image, self._layer, settings) as source:
-            part = spot(layer_job(plan, source.rect), self._centre, _SPOT)
+            whole = layer_job(plan, source.rect)
+            part = spot(whole, self._centre, _SPOT, fitted=settings.fits_halo)
             with client.connect(
                 on_status=lambda text: self._say(_(text)),
                 should_cancel=lambda: self._should_cancel(plan),

@@ -10,7 +10,7 @@ from gi.repository import Gimp, GimpUi, Gtk  # noqa: E402
 
 from .arguments import choices_of  # noqa: E402
 from .texts import _  # noqa: E402
-from .widgets import Column, line, own_box, source_line  # noqa: E402
+from .widgets import Column, add_halo_rows, line, own_box, source_line  # noqa: E402
 
 
 class SharpenDialog:
@@ -32,6 +32,7 @@ class SharpenDialog:
         column.row(_("_Medium"), column.choice("medium", choices_of("medium")))
         strength = column.choice("strength", choices_of("strength"))
         column.row(_("Stre_ngth"), strength)
+        sharpening = (strength, *add_halo_rows(column))
         column.row(_("Compute on"), column.choice("device", choices_of("device")))
         box.pack_start(column.widget, True, True, 0)
         refusal = line(chars=60)
@@ -42,7 +43,8 @@ class SharpenDialog:
         box.show_all()
 
         def grey_out(*_changed: object) -> None:
-            strength.set_sensitive(config.get_property("medium") not in ("none", "screen"))
+            for widget in sharpening:
+                widget.set_sensitive(config.get_property("medium") not in ("none", "screen"))
 
         config.connect("notify::medium", grey_out)
         grey_out()

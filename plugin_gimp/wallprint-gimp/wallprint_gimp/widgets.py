@@ -199,6 +199,18 @@ class Column:
         self._config.bind_property(name, widget, prop, _BOTH_WAYS)
 
 
+def add_halo_rows(column: Column) -> tuple[Gtk.SpinButton, Gtk.SpinButton]:
+    """What shapes the output sharpening beside medium and strength: the halo, the paper's ink."""
+    automatic = _("automatic")
+    width = _("Width of the sharpening's halo on paper, fitted to the picture")
+    halo = column.number("halo", 0.05, digits=2, lowest=automatic, hint=width)
+    column.row(_("Halo (mm)"), halo)
+    sigma = _("How far ink spreads on the paper, measured, Gaussian sigma")
+    spread = column.number("ink-spread", 0.01, digits=3, lowest=automatic, hint=sigma)
+    column.row(_("Ink spread (mm)"), spread)
+    return halo, spread
+
+
 def _say_lowest(spin: Gtk.SpinButton, least: float, word: str) -> None:
     spin.set_numeric(False)  # or the word could not be shown
 
