@@ -358,8 +358,10 @@ def explain(words: Words, error: Exception) -> str:
     if not isinstance(error, WallprintError):
         return str(error)
     sentence = words.translate(error.sentence)
-    if error.code == "BAD_INPUT" or error.message in ("", error.sentence):
-        return error.message or sentence
+    if error.message in ("", error.sentence):
+        return sentence
+    if error.code == "BAD_INPUT" and "command" not in error.detail:
+        return error.message  # of the plug-in itself, in the user's language already
     return f"{sentence}\n{error.message}"
 
 

@@ -44,7 +44,8 @@ def run_command(
     Raises:
         NotInstalled, StartFailed: the program is not there or cannot be started.
         Cancelled: `should_cancel()`; the program has ended.
-        WallprintError: what the command itself complained about, with its code.
+        WallprintError: what the command itself complained about, in English, with its code; the
+            detail names the command.
     """
     directory = endpoint.state_dir()
     words = [*(str(a) for a in arguments), "--json", "--quiet", "--progress-json"]
@@ -79,7 +80,7 @@ def run_command(
         reason = last_words[:_LAST_WORDS] or f"exit code {process.returncode}"
         raise StartFailed(f"`wallprint {words[0]}` did not work: {reason}") from None
     if error:
-        raise from_code(str(error["code"]), str(error["message"]))
+        raise from_code(str(error["code"]), str(error["message"]), {"command": words[0]})
     found: dict[str, Any] = summary
     return found
 

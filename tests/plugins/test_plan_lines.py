@@ -11,7 +11,7 @@ import pytest
 
 from wallprint_protocol import plan_lines, presets
 from wallprint_protocol.detail_budget import Detail, measure_request
-from wallprint_protocol.errors import BadInput, ServerTrouble
+from wallprint_protocol.errors import BadInput, ServerTrouble, from_code
 from wallprint_protocol.passport import Passport
 from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_plan import (
@@ -115,6 +115,13 @@ def test_other_errors_are_explained():
     text = plan_lines.explain(GERMAN, trouble)
     assert text == CATALOGUE[trouble.sentence] + "\nworker 3 died"
     assert plan_lines.explain(GERMAN, BadInput("Wähle!")) == "Wähle!"
+    english = BadInput("No room.", detail={"command": "proof"})  # as `program.run_command` does
+    assert plan_lines.explain(GERMAN, english) == CATALOGUE[english.sentence] + "\nNo room."
+    for code in ("E_HOST_AWAY", "E_OOM_HOST"):
+        refused = from_code(code, "Studio is away.")
+        assert plan_lines.explain(GERMAN, refused) == CATALOGUE[refused.sentence] + (
+            "\nStudio is away."
+        )
     assert plan_lines.explain(GERMAN, ValueError("plain")) == "plain"
 
 

@@ -50,8 +50,9 @@ def test_what_goes_wrong(program, monkeypatch: pytest.MonkeyPatch) -> None:
         "print(json.dumps({'exit_code': 2, 'error': {'code': 'BAD_INPUT', 'message': 'No.'}}))\n"
         "sys.exit(2)"
     )
-    with pytest.raises(BadInput, match=r"^No\.$"):
+    with pytest.raises(BadInput, match=r"^No\.$") as refused:
         run_command(["proof"])
+    assert refused.value.detail == {"command": "proof"}
     program("print('no such library', file=sys.stderr); sys.exit(1)")
     with pytest.raises(StartFailed, match="no such library"):
         run_command(["proof"])

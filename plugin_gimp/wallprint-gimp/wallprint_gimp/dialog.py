@@ -179,8 +179,9 @@ class PrintDialog:
         self._halo = column.add(line())
         column.title(_("Proof sheet") if self._is_proof else _("Result"))
         if self._is_proof:
-            all_strengths = column.check("strengths", _("In all s_trengths"))
-            column.row(_("Paper"), column.choice("paper", choices_of("paper")), all_strengths)
+            self._all_strengths = column.check("strengths", _("In all s_trengths"))
+            papers = column.choice("paper", choices_of("paper"))
+            column.row(_("Paper"), papers, self._all_strengths)
             if not self._config.get_property("folder"):
                 self._config.set_property("folder", str(files.documents()))
             column.row(_("Folder"), column.folder("folder", _("Folder for the sheet")))
@@ -287,7 +288,10 @@ class PrintDialog:
         self._anchor.set_sensitive(value("fit") != "keep")
         self._edge_width.set_sensitive(value("edges") != "none")
         self._feather.set_sensitive(value("apply-to") == "selection")
-        self._strength.set_sensitive(value("medium") not in ("none", "screen"))
+        sharpens = value("medium") not in ("none", "screen")
+        self._strength.set_sensitive(sharpens)
+        if self._is_proof:
+            self._all_strengths.set_sensitive(sharpens)
 
     def _set_lines_sensitive(self, sensitive: bool) -> None:
         """Lines of a print that cannot be made are those of the last one that can: grey."""

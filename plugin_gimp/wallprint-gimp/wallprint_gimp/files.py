@@ -153,7 +153,7 @@ def make_proof(
         folder: where the files go; files of an earlier proof are replaced.
         progress: shows it.
         paper: "a4" or "letter".
-        all_strengths: each crop in all strengths of the output sharpening.
+        all_strengths: each crop in all strengths of the output sharpening, where there is any.
 
     Returns:
         Paths of both files.
@@ -185,7 +185,7 @@ def make_proof(
             "proof", picture, "--settings", values, "--paper", paper,
             "-o", sheets[0], "--also", sheets[1],
         ]  # fmt: skip
-        if all_strengths:
+        if all_strengths and settings.sharpen != "none":
             arguments.append("--strengths")
         if settings.source == "selection":
             mask = Path(private) / "selection.tif"
