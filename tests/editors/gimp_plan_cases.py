@@ -68,7 +68,7 @@ def planned(kind="rgb_u8", **values):
     image, layer, data, layout = make(kind)
     settings = Settings(unit="px", **values, **PLAIN)
     expected, job = ask_server(data, layout, Rect(0, 0, 48, 36), Size(48, 36), settings)
-    names = {"edge_mm": "edge_width", "panel_columns": "panel_columns"}
+    names = {"edge_mm": "edge_width", "halo_mm": "halo", "spread_mm": "ink_spread"}
     arguments = {names.get(name, name): value for name, value in values.items()}
     if "sheet_width_mm" in arguments:
         arguments["sheet_width"] = arguments.pop("sheet_width_mm")
@@ -99,6 +99,19 @@ def case_wrap_in_one_colour():
 
 def case_wrap_stretched():
     planned(width=96.0, edges="wrap", edge_mm=2.0, wrap_fill="stretch")
+
+
+def case_halo_and_ink_spread():
+    """As the server fits them; the passport tells both, and 0 where nothing is sharpened."""
+    wanted = {"halo_mm": 0.6, "spread_mm": 0.05}
+    fitted, _plan = planned(width=96.0, **wanted)
+    automatic, _plan = planned(width=96.0)
+    assert read(fitted.get_layers()[0]) != read(automatic.get_layers()[0])
+    options = passport(fitted.get_layers()[0])["options"]
+    assert {name: options[name] for name in wanted} == wanted
+    plain, _plan = planned(width=96.0, medium="none", **wanted)
+    options = passport(plain.get_layers()[0])["options"]
+    assert {name: options[name] for name in wanted} == dict.fromkeys(wanted, 0.0)
 
 
 def case_panels_have_guides():
@@ -283,9 +296,8 @@ def case_a_part_of_a_print_is_not_saved():
 def case_proof_sheet():
     image, layer, data, _layout = make("rgba_u16", 96, 72, profile=True)
     before = xmp(image)
-    result = call(
-        PROOF, image, layer, width=400.0, unit="px", paper="letter", folder=str(BASE), **PLAIN
-    )
+    print_ = {"width": 400.0, "unit": "px", "paper": "letter", "folder": str(BASE), **PLAIN}
+    result = call(PROOF, image, layer, **print_)
     assert result.index(0) == Gimp.PDBStatusType.SUCCESS, str(result.index(1))
     name = files.plain_name(layer.get_name())
     assert (BASE / f"{name}_proof.pdf").read_bytes().startswith(b"%PDF")
@@ -295,6 +307,13 @@ def case_proof_sheet():
     profile = image.get_color_profile().get_icc_profile()
     assert sheet.get_color_profile().get_icc_profile() == profile
     assert (read(layer), xmp(image), len(image.get_layers())) == (data, before, 1)
+    shown = read(sheet.get_layers()[0])
+    call(PROOF, image, layer, **print_, halo=1.5, ink_spread=0.1)
+    again = Gimp.file_load(NONINTERACTIVE, path)
+    assert read(again.get_layers()[0]) != shown, "the halo is not that of the print"
+    call(PROOF, image, layer, **print_, medium="none", strengths=True)
+    again = Gimp.file_load(NONINTERACTIVE, path)
+    assert read(again.get_layers()[0]) != shown, "there is nothing to compare, and no sheet"
     return {"folder": str(BASE)}
 
 

@@ -34,7 +34,14 @@ def layer_facts(layer, with_pixels):
         "offset": list(layer.get_offsets()[1:]),
         "visible": layer.get_visible(),
         "sha": pixels(layer) if with_pixels else "",
+        "options": options(layer),
     }
+
+
+def options(layer):
+    """Those that its print was made with, of its passport; {} of no print."""
+    parasite = layer.get_parasite("wallprint")
+    return json.loads(bytes(parasite.get_data()))["options"] if parasite else {}
 
 
 def guides(image):

@@ -132,6 +132,28 @@ def test_edges_chosen_in_the_dialog_have_their_usual_width(gui, bench):
     assert_undone(gui, before)
 
 
+def test_halo_of_the_dialog_reaches_the_print_and_is_remembered(gui, bench):
+    before = gui.ask()
+    dialog = gui.open_enhance()
+    set_width(bench, dialog, "10")
+    bench.press_seen(dialog, "alt+u", "Tab", "ctrl+a", "0", "period", "3", "5", "Tab")
+    bench.press_seen(dialog, "ctrl+a", "0", "period", "0", "5", "Tab")
+    bench.still(dialog)
+    bench.shot("gimp-dialog-halo", dialog)
+    width, height = bench.geometry(dialog)
+    assert (width <= SCREEN[0], height <= SCREEN[1]) == (True, True), "it does not fit"
+    gui.close_dialog(dialog, "alt+e")
+    after = gui.wait(lambda images: images[0]["ppi"] == 200.0, 120)
+    gui.close_message()
+    options = after[0]["layers"][0]["options"]
+    assert (options["halo_mm"], options["spread_mm"]) == (0.35, 0.05)
+    assert_undone(gui, before)
+    again = gui.ask(do="repeat", timeout_s=120)
+    options = again[0]["layers"][0]["options"]
+    assert (options["halo_mm"], options["spread_mm"]) == (0.35, 0.05), "not among the last values"
+    assert_undone(gui, before)
+
+
 def test_replaced_layer_comes_back_with_one_undo(gui):
     before = gui.ask()
     after = gui.ask(
