@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from wallprint_protocol.errors import WallprintError
-from wallprint_protocol.plan_lines import MEDIA, PAPERS, STRENGTHS, pixels_line
+from wallprint_protocol.plan_lines import MEDIA, PAPERS, STRENGTHS, halo_line, pixels_line
 from wallprint_protocol.print_plan import Settings
 
 from . import run
@@ -129,7 +129,8 @@ class ProofDialog(BaseDialog):
         except (ValueError, WallprintError) as error:
             self.refuse(error)
             return
-        self._print.setText(pixels_line(words(), plan, settings))
+        told = (pixels_line(words(), plan, settings), halo_line(words(), plan, settings))
+        self._print.setText("\n".join(told))
         medium = _(MEDIA[settings.medium])
         if self._sharpens():
             medium += f", {_(STRENGTHS[settings.strength])}"

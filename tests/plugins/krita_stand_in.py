@@ -339,17 +339,20 @@ def use_proof(extension, Settings):
     extension.ask_enhance()
     extension.dialog.set_defaults()
     extension.dialog._ppi.setValue(300)
+    extension.dialog._halo.set_values(Settings(halo_mm=0.35, spread_mm=0.05))
     QtTest.QTest.mouseClick(extension.dialog.proof_button, LEFT)
     dialog = extension.dialog
     assert dialog.windowTitle() == "Make a Proof Sheet"
     assert dialog.ok_button.isEnabled(), dialog.refusal_line.text()
     assert "300 ppi" in dialog._how.text(), dialog._how.text()
+    assert "Halo 0.35 mm" in dialog._print.text(), dialog._print.text()
     dialog._paper.setCurrentIndex(1)
     dialog._strengths.setChecked(True)
     dialog._file.setText("/tmp/sheet.pdf")
     QtTest.QTest.mouseClick(dialog.ok_button, LEFT)
     ((settings, files, paper, strengths),) = started
     assert (settings.ppi, paper, strengths) == (300.0, "letter", True)
+    assert (settings.halo_mm, settings.spread_mm) == (0.35, 0.05)
     assert [str(path) for path in files] == ["/tmp/sheet.pdf", "/tmp/sheet.tif"]
     extension.ask_proof()
     assert extension.dialog.settings().ppi == 300.0, "the print's values were not kept"
