@@ -7,6 +7,8 @@ the document converts: Krita's own colour management.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from krita import Krita
 
 from wallprint_protocol import client
@@ -190,6 +192,7 @@ class Preview(QWidget):
         size, layout, read_mask = source.rect.size, source.space.layout, None
         if plain:
             read_mask = lambda rect: bytes(rect.width * rect.height)  # noqa: E731
+            settings = replace(settings, medium="none")  # or a halo would be fitted for nothing
         elif settings.source == "selection":
             fetch = pixels.selection_reader(source.selection, source.rect)
             read_mask = BlockReader(job.main, fetch, size, 1)

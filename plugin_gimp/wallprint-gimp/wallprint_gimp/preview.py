@@ -7,6 +7,7 @@ same spot with an empty selection, which the server enlarges plainly.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import gi
 
@@ -199,6 +200,7 @@ class Preview:
             def read_mask(rect: Rect) -> bytes:
                 return bytes(rect.width * rect.height)
 
+            settings = replace(settings, medium="none")  # or a halo would be fitted for nothing
         elif settings.source == "selection":
             layout, read_mask = pixels.selection_reader(self._image, (source.rect.x, source.rect.y))
         request = Request.build(
