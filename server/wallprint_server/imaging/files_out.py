@@ -138,7 +138,7 @@ class PrintFile:
 
         Args:
             on_progress: gets the fraction that is encoded, 0..1.
-            should_cancel: looked at about a hundred times for each file.
+            should_cancel: looked at about a hundred times for each large file, and before and after.
 
         Raises:
             Cancelled, OutOfResources: existing outputs are untouched.
@@ -168,8 +168,10 @@ class PrintFile:
                 )
                 made.append((Path(name), path))
                 try:
+                    tell(0.0)  # libvips looks at its clock and may pass by a small file in silence
                     self._encode(Path(name), path, sheets, tell)
                     self._check(Path(name), path, sheets)
+                    tell(1.0)
                     os.fchmod(fd, _mode_for(path))
                     os.fsync(fd)
                 finally:
