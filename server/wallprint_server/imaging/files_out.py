@@ -138,7 +138,7 @@ class PrintFile:
 
         Args:
             on_progress: gets the fraction that is encoded, 0..1.
-            should_cancel: looked at about a hundred times for each large file, and before and after.
+            should_cancel: looked at before, about a hundred times in, and after each file.
 
         Raises:
             Cancelled, OutOfResources: existing outputs are untouched.
