@@ -100,7 +100,8 @@ def case_true_detail():
     dialog = yield from opened()
     said = dialog._summary.text
     yield lambda: "True detail" in said("detail")
-    assert re.search(r"for \d+ ppi at 100 x 75 cm; honest up to", said("detail")), said("detail")
+    ranged = r"for \d+ ppi \(\d+ to \d+, as read from texture alone\) at 100 x 75 cm; honest up to"
+    assert re.search(ranged, said("detail")), said("detail")
     job = dialog._measure._job
     dialog._width.setValue(20.0)
     assert " at 20 x 15 cm; honest up to " in said("detail"), said("detail")
@@ -126,7 +127,7 @@ def case_halo_and_ink_spread():
     fields._halo.selectAll()
     QTest.keyClicks(fields._halo, "0.4\t")
     fields._spread.setValue(0.045)
-    assert said("halo") == "Halo 0.40 mm (1/64 in), 3.1 px, fitted to the picture", said("halo")
+    assert said("halo") == "Halo 0.40 mm (1/63 in), 3.1 px, fitted to the picture", said("halo")
     settings = dialog.settings()
     assert (settings.halo_mm, settings.spread_mm) == (0.4, 0.045)
     QTest.mouseClick(dialog._preview._thumb, Qt.MouseButton.LeftButton, pos=QPoint(70, 47))
