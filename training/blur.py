@@ -23,6 +23,7 @@ from .degrade import chance, uniform
 
 MOST_PX = 44.0  # of what is longer so little comes back that it would cost the rest
 REACH_PX = 24  # of a kernel: half of that, and what roll and zoom add
+TYPICAL_PX = 7.0  # long enough to have a direction, short enough to be undone
 PLACE_PX = 200.0  # where in a photograph a piece may have been, from the middle
 ROLL_DEG, ZOOM = 0.7, 0.006
 BRIGHT = 0.96
@@ -41,7 +42,8 @@ class BlurMix:
         defocused: share with a defocus instead of a motion.
         coded: share that is compressed.
         sigma: largest noise, of 1; small ones are more frequent.
-        longest_px: of a path; with less than MOST_PX all are shorter in proportion.
+        spread: of the lengths around TYPICAL_PX; 1 for all that the other shares say.
+        bend: of the paths; 0 for even motions straight on.
     """
 
     still: float = 0.08
@@ -50,7 +52,8 @@ class BlurMix:
     defocused: float = 0.08
     coded: float = 0.2
     sigma: float = 0.012
-    longest_px: float = MOST_PX
+    spread: float = 1.0
+    bend: float = 1.0
 
 
 def lengths(draw: torch.Generator, count: int, mix: BlurMix) -> Tensor:
@@ -59,16 +62,17 @@ def lengths(draw: torch.Generator, count: int, mix: BlurMix) -> Tensor:
     short, middle = uniform(draw, -1.5, 3, count).clamp(min=0), uniform(draw, 3, 20, count)
     far = uniform(draw, 20, MOST_PX, count)
     chosen = torch.where(kind < mix.still, short, torch.where(kind < 1 - mix.long, middle, far))
-    return chosen * (mix.longest_px / MOST_PX)
+    return TYPICAL_PX + (chosen - TYPICAL_PX) * mix.spread
 
 
-def paths(draw: torch.Generator, extent: Tensor, frames: int) -> Tensor:
+def paths(draw: torch.Generator, extent: Tensor, frames: int, bend: float = 1.0) -> Tensor:
     """Poses of the camera over the exposure; the middle frame is the sharp picture itself.
 
     Args:
         draw: on the CPU.
         extent: (B,) largest extent in px.
         frames: odd.
+        bend: see `BlurMix`.
 
     Returns:
         (B, frames, 4): shift x and y in px, roll in radians, zoom as a part.
@@ -80,7 +84,7 @@ def paths(draw: torch.Generator, extent: Tensor, frames: int) -> Tensor:
         low + (high - low) * torch.rand(count, 1, 4, generator=draw)
         for low, high in ((0.5, 1.3), (0.0, 1.0))
     )
-    pose = g * t + 0.35 * g2 * torch.sin(2 * pi * (t * waves + phase))
+    pose = g * t + bend * 0.35 * g2 * torch.sin(2 * pi * (t * waves + phase))
     pose = pose - pose[:, frames // 2 : frames // 2 + 1]
     reach = pose[..., :2].abs().amax((1, 2)).clamp(min=1e-6)
     shift = pose[..., :2] * (extent / 2 / reach).view(-1, 1, 1)
@@ -91,7 +95,7 @@ def paths(draw: torch.Generator, extent: Tensor, frames: int) -> Tensor:
     return torch.cat((shift, rest), 2)
 
 
-def kernels(draw: torch.Generator, extent: Tensor) -> Tensor:
+def kernels(draw: torch.Generator, extent: Tensor, bend: float = 1.0) -> Tensor:
     """What the paths of `paths` do to the surroundings of a point somewhere in a photograph.
 
     Roll and zoom move a point the farther, the farther it is from the middle. Within a piece that
@@ -101,11 +105,12 @@ def kernels(draw: torch.Generator, extent: Tensor) -> Tensor:
     Args:
         draw: on the CPU.
         extent: (B,) of the paths, px.
+        bend: see `BlurMix`.
 
     Returns:
         As `drawn_along`.
     """
-    pose = paths(draw, extent, FRAMES)
+    pose = paths(draw, extent, FRAMES, bend)
     x, y = (PLACE_PX * (2 * torch.rand(2, len(extent), 1, generator=draw) - 1)).unbind()
     right = pose[..., 0] - pose[..., 2] * y + pose[..., 3] * x
     down = pose[..., 1] + pose[..., 2] * x + pose[..., 3] * y
@@ -213,13 +218,13 @@ def blurred(
     gain = uniform(draw, 1.0, 2.5, count).view(-1, 1, 1, 1).to(device)
     light = torch.where(sharp > BRIGHT, light * gain, light)  # lamps are brighter than white
     extent = lengths(draw, count, mix)
-    soft = convolved(light, kernels(draw, extent).to(device))
+    soft = convolved(light, kernels(draw, extent, mix.bend).to(device))
     moving = chance(draw, mix.moving, count).nonzero().flatten()
     if moving.numel():
         # The foreground covers what is behind it for as long as it is there.
         at = moving.to(device)
         mask = blobs(draw, len(moving), side).to(device)
-        own = kernels(draw, extent.roll(1)[moving]).to(device)
+        own = kernels(draw, extent.roll(1)[moving], mix.bend).to(device)
         covered = convolved(torch.cat((light[at] * mask, mask), 1), own)
         soft[at] = soft[at] * (1 - covered[:, 3:]) + covered[:, :3]
     lens = chance(draw, mix.defocused, count)

@@ -2,8 +2,9 @@
 
 As published, all six images are compared with the sharp picture, as colours and as spectra. The
 last one, which is the result, counts twice. Phase A has small pieces and many of them, phase B,
-which begins after 65 % of the run, larger ones. The blur is short at first: a network that meets
-all of it at once learns to sharpen a little, whatever the direction, and stays with that.
+which begins after 65 % of the run, larger ones. At first all blurs are straight and of much the
+same length: a network that meets every length at once learns to sharpen a little, whatever the
+direction, and stays with that (`docs/measurements.md`).
 
 References:
     Kim, Lee and Cho, arXiv 2202.09652; the spectra: Cho et al., "Rethinking Coarse-to-Fine
@@ -36,7 +37,8 @@ from .repair import charbonnier
 # matrix units and vector registers want them, and the network takes no longer.
 LIGHT = (24, 40, 40)
 PHASE_B = 0.65
-LONG_FROM, SHORT = 0.3, 0.3  # up to where paths grow, and what they begin with, of their length
+# Parts of the run in which blurs are all alike, and at whose end they are as various as said.
+ALIKE, VARIOUS, LEAST_SPREAD = 0.15, 0.5, 0.15
 SPECTRUM_SHARE = 0.1
 # Rendered around a piece and cut off again: what moves into it comes from beside it. A multiple of
 # 8, so that a JPEG's grid begins at the piece's corner, as it does in a picture and its tiles.
@@ -90,8 +92,7 @@ class MssnetRecipe:
         count, side = (self.batch_b, self.side_b) if late else (self.batch, self.side)
         sharp = self.tiles.crops(draw.decide, count, side + 2 * AROUND_PX)
         order = torch.randperm(3, generator=draw.decide).tolist()
-        reach = min(1.0, SHORT + (1 - SHORT) * draw.progress / LONG_FROM)
-        mix = replace(self.mix, longest_px=reach * self.mix.longest_px)
+        mix = easy_first(self.mix, draw.progress)
         soft, sharp = _pieces(sharp[:, order], draw.decide, draw.noise, mix)
         return soft.contiguous(memory_format=torch.channels_last), sharp.contiguous()
 
@@ -139,6 +140,19 @@ class MssnetRecipe:
             Gate("synthetic pairs, mean gain in dB, best shift", made[1], MADE_GAIN[which]),
             Gate("sharp pictures, dB lost", lost, SHARP_LOSS, True),
         ]
+
+
+def easy_first(mix: BlurMix, progress: float) -> BlurMix:
+    """What is drawn when so much of the run, 0..1, is over; from VARIOUS on, `mix`."""
+    part = min(1.0, max(0.0, (progress - ALIKE) / (VARIOUS - ALIKE)))
+    return replace(
+        mix,
+        spread=mix.spread * (LEAST_SPREAD + (1 - LEAST_SPREAD) * part),
+        bend=mix.bend * part,
+        moving=mix.moving * part,
+        defocused=mix.defocused * part,
+        coded=mix.coded * part,
+    )
 
 
 def _pieces(

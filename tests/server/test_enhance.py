@@ -577,7 +577,7 @@ def test_client_that_is_killed_frees_the_worker(server, number):
         assert any(line.strip() == "run" for line in process.stdout)
         assert busy(server)
         process.send_signal(number)
-        wait_until(lambda: not busy(server), 1.0)
+        wait_until(lambda: not busy(server), 2.0)
     status = server.status()
     assert status["jobs"] == {}
     assert status["spool_bytes"] == 0

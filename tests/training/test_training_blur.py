@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from training import blur, measure
+from training import blur, measure, mssnet
 from training.blur import BlurMix
 from training.data import Tiles
 
@@ -138,6 +138,18 @@ def test_shares_of_lengths() -> None:
     assert float((found == 0).float().mean()) == pytest.approx(0.027, abs=0.015)
 
 
-def test_all_paths_can_be_shortened() -> None:
-    whole, short = (blur.lengths(draw(), 50, BlurMix(longest_px=px)) for px in (blur.MOST_PX, 11.0))
-    torch.testing.assert_close(short, whole * 11 / blur.MOST_PX)
+def test_lengths_can_be_drawn_together_and_paths_straightened() -> None:
+    whole, alike = (blur.lengths(draw(), 50, BlurMix(spread=part)) for part in (1.0, 0.1))
+    torch.testing.assert_close(alike - blur.TYPICAL_PX, 0.1 * (whole - blur.TYPICAL_PX))
+    assert blur.lengths(draw(), 50, BlurMix(spread=0.0)).eq(blur.TYPICAL_PX).all()
+    straight = blur.paths(draw(), torch.full((8,), 20.0), 33, bend=0.0)[..., :2]
+    torch.testing.assert_close(straight.diff(dim=1), straight.diff(dim=1)[:, :1].expand(8, 32, 2))
+
+
+def test_training_begins_with_what_is_easy() -> None:
+    mix = BlurMix()
+    first, middle, last = (mssnet.easy_first(mix, progress) for progress in (0.0, 0.3, 0.6))
+    assert (first.bend, first.moving, first.defocused, first.coded) == (0, 0, 0, 0)
+    assert first.spread == mssnet.LEAST_SPREAD
+    assert 0 < middle.bend < 1
+    assert last == mix
