@@ -225,7 +225,7 @@ def halo_line(words: Words, plan: Plan, settings: Settings) -> str:
         return words.fill(N_("Not sharpened for paper."))
     text = N_("Halo {width:.2f} mm (1/{part:.0f} in), {px:.1f} px")
     if settings.fits_halo:
-        text = N_("Halo {width:.2f} mm (1/{part:.0f} in), {px:.1f} px, fitted to the picture")
+        text = N_("Halo {width:.2f} mm (1/{part:.0f} in), {px:.1f} px, fitted")
     return words.fill(
         text,
         width=plan.halo_mm,

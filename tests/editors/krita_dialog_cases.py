@@ -127,7 +127,7 @@ def case_halo_and_ink_spread():
     fields._halo.selectAll()
     QTest.keyClicks(fields._halo, "0.4\t")
     fields._spread.setValue(0.045)
-    assert said("halo") == "Halo 0.40 mm (1/63 in), 3.1 px, fitted to the picture", said("halo")
+    assert said("halo") == "Halo 0.40 mm (1/63 in), 3.1 px, fitted", said("halo")
     settings = dialog.settings()
     assert (settings.halo_mm, settings.spread_mm) == (0.4, 0.045)
     QTest.mouseClick(dialog._preview._thumb, Qt.MouseButton.LeftButton, pos=QPoint(70, 47))

@@ -230,7 +230,7 @@ def test_halo_line_follows_what_is_asked_for():
     plan, settings = plan_of(width=100.0, halo_mm=0.35, spread_mm=0.05)
     assert (
         plan_lines.halo_line(GERMAN, plan, settings)
-        == "Saum 0,35 mm (1/73 Zoll), 2,8 px, dem Bild angepasst"
+        == "Saum 0,35 mm (1/73 Zoll), 2,8 px, angepasst"
     )
     plan, settings = plan_of(width=100.0, halo_mm=0.35, medium="screen")
     assert plan_lines.halo_line(ENGLISH, plan, settings) == "Not sharpened for paper."

@@ -128,9 +128,11 @@ class PrintDialog:
         columns.pack_start(self._making_column(), False, False, 0)
         columns.pack_start(tabs, True, True, 0)
         box.pack_start(columns, True, True, 0)
-        self._refusal, self._cost = line(chars=_WIDE_CHARS), line(chars=_WIDE_CHARS)
+        self._refusal, self._files, self._cost = (line(chars=_WIDE_CHARS) for _wide in range(3))
         box.pack_start(self._refusal, False, False, 0)
-        box.pack_start(self._cost, False, False, 0)
+        if not self._is_proof:  # the others are of the whole print
+            box.pack_start(self._files, False, False, 0)
+            box.pack_start(self._cost, False, False, 0)
         box.show_all()
 
     def _paper_column(self) -> Gtk.Widget:
@@ -187,7 +189,7 @@ class PrintDialog:
             column.row(_("Folder"), column.folder("folder", _("Folder for the sheet")))
         else:
             column.row(_("Resul_t"), column.choice("result", choices_of("result")))
-        self._detail, self._files = column.add(line()), column.add(line())
+        self._detail = column.add(line())
         return column.widget
 
     # -- live --------------------------------------------------------------------------------------
@@ -322,7 +324,7 @@ class PrintDialog:
             self._detail.set_text(self._meter.status)
         else:
             self._detail.set_text(plan_lines.detail_line(say, detail, job, plan.ppi))
-        if not self._is_proof:  # they are of the whole print
+        if not self._is_proof:
             self._files.set_text(plan_lines.files_line(say, plan, self._layout))
             self._cost.set_text(plan_lines.cost_line(say, settings, self._layout, size, job))
         self._edges_tab.show(plan, settings)
