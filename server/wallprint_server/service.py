@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Any
 
 from wallprint_protocol import __version__, endpoint
-from wallprint_protocol.errors import EXIT_DONE, ServerTrouble, WallprintError
+from wallprint_protocol.errors import EXIT_DONE, ServerTrouble, StartFailed, WallprintError
 
 from .config import ServerConfig
 from .hub import Hub
@@ -61,7 +61,7 @@ def serve(
         if not held:
             if ensure:
                 return EXIT_DONE
-            raise ServerTrouble(
+            raise StartFailed(
                 f"A wallprint server runs already in {config.state_dir}; "
                 "`wallprint status` shows it, `wallprint stop` ends it."
             )
@@ -69,7 +69,7 @@ def serve(
             # The lock is ours, so it is no server. Binding would take the address from it.
             if ensure:
                 return EXIT_DONE
-            raise ServerTrouble(
+            raise StartFailed(
                 f"systemd listens at {config.state_dir / endpoint.SOCKET_FILE} and has now been "
                 "woken; to run a server by hand: systemctl --user stop wallprint.socket"
             )
@@ -175,12 +175,12 @@ def _socket_of_systemd(socket_file: Path) -> int:
     """The listening descriptor that systemd hands over (sd_listen_fds(3)): the third, one only.
 
     Raises:
-        ServerTrouble: there is none, or it is not the socket that the clients look for.
+        StartFailed: there is none, or it is not the socket that the clients look for.
     """
     handed = (os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", ""))
     os.environ.pop("LISTEN_FDNAMES", None)
     if handed != (str(os.getpid()), "1"):
-        raise ServerTrouble(
+        raise StartFailed(
             "`wallprint serve --systemd` is for systemd, which hands the socket over; "
             "`wallprint serve` runs a server by hand."
         )
@@ -188,7 +188,7 @@ def _socket_of_systemd(socket_file: Path) -> int:
     with socket.socket(fileno=os.dup(_FIRST_FD)) as listener:
         is_ours = listener.family == socket.AF_UNIX and listener.getsockname() == str(socket_file)
     if not is_ours:
-        raise ServerTrouble(
+        raise StartFailed(
             f"systemd hands over another socket than the clients look for; "
             f"set ListenStream={socket_file} in wallprint.socket."
         )

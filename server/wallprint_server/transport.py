@@ -21,7 +21,7 @@ import zmq
 from zmq.utils import z85
 
 from wallprint_protocol.dealer import USER
-from wallprint_protocol.errors import ServerTrouble
+from wallprint_protocol.errors import ServerTrouble, StartFailed
 from wallprint_protocol.messages import Buffer
 from wallprint_protocol.wire import HIGH_WATER_MARK, MAX_MESSAGE_BYTES
 
@@ -103,13 +103,13 @@ class _Door:
         """Listen; what the endpoint became.
 
         Raises:
-            ServerTrouble: it cannot; the door is closed.
+            StartFailed: it cannot; the door is closed.
         """
         try:
             self.socket.bind(endpoint)
         except zmq.ZMQError as error:
             self.close()
-            raise ServerTrouble(f"cannot listen at {endpoint}: {error}") from None
+            raise StartFailed(f"cannot listen at {endpoint}: {error}") from None
         return self.socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
     def close(self) -> None:

@@ -309,7 +309,7 @@ def test_serve_status_stop(shell: Shell) -> None:
     out, _ = shell.run("status")
     assert f"process {server.pid}" in out
     _, err = shell.run("serve", code=3)
-    assert "runs already" in err
+    assert err.startswith("wallprint: A wallprint server runs already")
     shell.run("serve", "--ensure", "--start-id", "x")
     out, _ = shell.run("stop")
     assert "has ended" in out
