@@ -11,7 +11,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from wallprint_protocol.errors import BadInput
-from wallprint_protocol.job_run import Progress
 from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_plan import Settings
 from wallprint_protocol.print_size import Rect
@@ -99,15 +98,7 @@ class Proof:
                 arguments += ["--selection", mask]
             run_command(
                 arguments,
-                on_progress=lambda news: job.tell(_of_crops(news)),
+                on_progress=job.tell,
                 should_cancel=lambda: job.cancelled,
             )
             return self._outputs
-
-
-def _of_crops(news: Progress) -> Progress:
-    """The program counts hundredths of crops; people count crops."""
-    if news.phase != "run" or not news.total:
-        return news
-    count = news.total // 100
-    return replace(news, phase="crop", done=min(count, news.done // 100 + 1), total=count)

@@ -291,12 +291,9 @@ class _Run:
         return b"".join(parts), result.report
 
     def _tell(self, progress: Progress) -> None:
-        """A job's progress as a part of all."""
-        share = progress.done / progress.total if progress.phase == "run" and progress.total else 0
-        done = round(100 * (self._done + share))
-        self._on_progress(
-            Progress("run", done, 100 * self._jobs, None, progress.queue_pos, progress.responding)
-        )
+        """Which crop is made, of how many."""
+        queue_pos, responding = progress.queue_pos, progress.responding
+        self._on_progress(Progress("crop", self._done + 1, self._jobs, None, queue_pos, responding))
 
 
 def _fill(

@@ -23,6 +23,7 @@ _SPANS = {
     "upload": (0.0, 0.04),
     "load": (0.04, 0.06),
     "run": (0.06, 0.93),
+    "crop": (0.06, 0.93),
     "download": (0.93, 0.95),
     "save": (0.95, 1.0),
 }
@@ -32,6 +33,7 @@ _WORDS = {
     "queued": "waiting for other prints",
     "load": "loading the networks",
     "run": "enhancing",
+    "crop": "enhancing",
     "download": "receiving",
     "save": "writing the file",
 }
@@ -109,8 +111,9 @@ class ProgressLine:
         if progress.phase == "queued" and progress.queue_pos:
             return stage, f"{progress.queue_pos} before this one"
         details = []
-        if progress.phase == "run" and progress.total:
-            details.append(f"tile {progress.done} of {progress.total}")
+        unit = {"run": "tile", "crop": "crop"}.get(progress.phase)
+        if unit and progress.total:
+            details.append(f"{unit} {progress.done} of {progress.total}")
         if progress.eta_s is not None:
             details.append(f"about {duration(progress.eta_s)} left")
         return stage, ", ".join(details)

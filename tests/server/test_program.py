@@ -90,7 +90,7 @@ def test_a_proof_by_the_dialogs_values(tmp_path: Path, monkeypatch: pytest.Monke
     found = run_command([*arguments, "--settings", tmp_path / "v.json"], on_progress=heard.append)
     assert (found["width"], os.path.exists(found["output"])) == (1654, True)
     assert found["crops"]
-    assert {"read", "run", "save"} <= {progress.phase for progress in heard}
+    assert {"read", "crop", "save"} <= {progress.phase for progress in heard}
     (tmp_path / "v.json").write_text('["no settings"]')
     with pytest.raises(BadInput, match="no settings of a dialog"):
         run_command([*arguments, "--settings", tmp_path / "v.json"])

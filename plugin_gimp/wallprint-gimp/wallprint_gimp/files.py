@@ -6,7 +6,7 @@ import json
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from gi.repository import Gimp, GLib
@@ -199,14 +199,6 @@ def make_proof(
 def _run(arguments: Sequence[str | Path], progress: run.ProgressView) -> dict:
     return run_command(
         arguments,
-        on_progress=lambda news: progress.show(_of_crops(news, str(arguments[0]))),
+        on_progress=progress.show,
         should_cancel=progress.should_cancel,
     )
-
-
-def _of_crops(news: Progress, command: str) -> Progress:
-    """The program counts hundredths of a proof's crops; people count crops."""
-    if command != "proof" or news.phase != "run" or not news.total:
-        return news
-    count = news.total // 100
-    return replace(news, phase="crop", done=min(count, news.done // 100 + 1), total=count)
