@@ -557,7 +557,8 @@ def test_too_many_jobs_are_refused_and_the_open_ones_live(server):
 
 
 CLIENT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background inherit "ignore"
 sys.path.insert(0, {tests!r})
 from wallprint_testing.servers import Picture
 from wallprint_protocol import client
