@@ -78,7 +78,7 @@ class MssnetRecipe:
         return net
 
     def entry(self, net: nn.Module) -> Callable[..., Any]:
-        """All six images; the one PReLU keeps its number, which costs a third of its time."""
+        """All six images; the one PReLU keeps its number: its gradient reads every feature map."""
         assert isinstance(net, MSSNet)
         act = next(module for module in net.modules() if isinstance(module, nn.PReLU))
         act.weight.requires_grad_(False)

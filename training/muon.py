@@ -1,8 +1,8 @@
 """Muon: steps whose matrices are made orthogonal, for the convolutions of a network.
 
 A gradient of a deep network is dominated by a few directions; a step along it changes little else.
-Here every matrix of the step gets about equal singular values. MSSNet learns in twenty seconds
-what it takes ten minutes with Adam (`docs/measurements.md`).
+Here every matrix of the step gets about equal singular values. In the first twenty seconds MSSNet
+gains with it, and loses with Adam (`docs/measurements.md`).
 
 All matrices of one shape are kept in one tensor, so that a step is a few large operations, which a
 GPU can record: nothing here waits for the device.
