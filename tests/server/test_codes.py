@@ -264,12 +264,12 @@ def test_two_clients_with_three_jobs_each_take_turns(server):
     lines = [line.partition(" job ")[2] for line in server.log().splitlines()]
     ended = [line.partition(":")[0] for line in lines if ": done in" in line]
     order = [names[bytes.fromhex(j)] for j in ended if bytes.fromhex(j) in names]
-    assert order == ["a0", "b0", "a1", "b1", "a2", "b2"]
-    assert places["a0"] == [1]
+    # Whose message is read first is libzmq's choice; from there on they take turns.
+    assert order in (["a0", "b0", "a1", "b1", "a2", "b2"], ["b0", "a0", "b1", "a1", "b2", "a2"])
+    assert places[order[0]] == [1]
     for name, told in places.items():
         # Once all have arrived a place only gets better, down to the next one's.
         worst = told.index(max(told))
         assert told[worst:] == sorted(told[worst:], reverse=True), (name, told)
         assert told[-1] == 1, (name, told)
-    assert max(places["a2"]) == 5
-    assert max(places["b2"]) == 6
+    assert [max(places[name]) for name in order[-2:]] == [5, 6]
