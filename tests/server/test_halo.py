@@ -15,6 +15,8 @@ from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_plan import part_of
 from wallprint_protocol.print_size import Rect, Size
 from wallprint_protocol.request import Request
+from wallprint_server.imaging.tiles import Axis
+from wallprint_server.pipeline import halo_fit
 from wallprint_server.pipeline.halo import (
     MOST_AMOUNT,
     OutputSharpening,
@@ -171,6 +173,29 @@ def test_a_print_has_the_halo_that_was_asked_for() -> None:
     assert not np.array_equal(plain, print_)
     said = report.to_map()["halo"]
     assert said["width_mm"] == pytest.approx(0.6, abs=0.2 / 300 * 25.4)
+
+
+@pytest.mark.parametrize("size", [100, 160, 170, 400, 900, 3000])
+@pytest.mark.parametrize("level", [False, True])
+def test_spots_are_looked_for_everywhere(size: int, level: bool) -> None:
+    """The hardest changes count wherever they are, in small prints and large ones, level or not."""
+    source = np.full((size // 2, size // 2), 90.0)
+    corner = source[-40:, -40:]
+    corner[(np.arange(len(corner)) // 5 % 2).astype(bool)] = 200.0
+    if not level:
+        source = source.T.copy()
+    axis = Axis(size // 2, 0.0, size // 2, size)
+    asked: list[tuple[int, int]] = []
+
+    def luma(xs: tuple[int, int], ys: tuple[int, int]) -> np.ndarray:
+        asked.append((xs[1], ys[1]))
+        return source[slice(*ys), slice(*xs)]
+
+    found = halo_fit.spots((axis, axis), luma)
+    assert 1 <= len(found) <= halo_fit.PROBES
+    assert any(xs[1] == ys[1] == size for xs, ys in found)
+    assert max(asked) == (size // 2, size // 2)
+    assert len(set(asked)) == min(halo_fit.PROBES_A_SIDE, -(-size // halo_fit.PROBE_PX)) ** 2
 
 
 def test_a_cut_out_is_fitted_as_the_whole() -> None:

@@ -82,7 +82,7 @@ def huge_header(folder: Path) -> Path:
 )
 def test_bad_files_are_refused_in_one_sentence(make, says: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=says) as caught:
-        store.add_user_model(make(tmp_path))
+        user_import.add(make(tmp_path))
     assert caught.value.code == "E_MODEL_UNTRUSTED"
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)
@@ -105,7 +105,7 @@ def test_files_that_are_no_networks_are_refused_at_once(tmp_path: Path) -> None:
         ("empty.pth", "E_MODEL_UNTRUSTED"),
     ):
         with pytest.raises(BadInput, match=name) as caught:
-            store.add_user_model(tmp_path / name)
+            user_import.add(tmp_path / name)
         assert caught.value.code == code
 
 
@@ -117,7 +117,7 @@ def test_without_spandrel_the_message_says_how_to_get_it(tmp_path: Path) -> None
     torch.save({"params": {"a.weight": torch.zeros(3, 3)}}, path)
     assert zipfile.is_zipfile(path)
     with pytest.raises(BadInput, match=r"pip install 'wallprint\[models\]'"):
-        store.add_user_model(path)
+        user_import.add(path)
 
 
 def keep(data: Path, name: str, content: bytes) -> None:

@@ -130,13 +130,6 @@ def write_network(folder: Path, name: str, content: bytes, manifest: dict[str, A
     _put(folder / f"{name}.json", json.dumps(manifest, indent=1, sort_keys=True).encode())
 
 
-def add_user_model(path: Path) -> str:
-    """Check a network file of the user's and keep it; see `user_import.add`."""
-    from . import user_import
-
-    return user_import.add(path)
-
-
 def remove_user_model(name: str) -> None:
     """Forget a network that the user has added.
 

@@ -6,6 +6,7 @@ mirrors. Knows nothing of paper and millimetres.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil
 
 import numpy as np
@@ -13,12 +14,14 @@ import torch
 from torch import Tensor
 
 from wallprint_protocol.pixels import PixelLayout
-from wallprint_protocol.print_size import Rect
+from wallprint_protocol.print_size import Rect, Window
 from wallprint_protocol.request import Options, edge_samples
 
 from ..imaging.convert import Planes, to_bytes
 from ..raster import Raster
 
+# Rows that the average colour of a picture is taken from.
+AVERAGE_ROWS = 500
 _ROWS = 64
 _STRETCH = 4  # a stretched margin draws the picture's rim out to so many times its width
 _NUMPY = {"u8": "<u1", "u16": "<u2", "f16": "<f2", "f32": "<f4"}
@@ -129,6 +132,28 @@ class Margins:
         """(h, w, channels) samples of the result."""
         shape = (rect.height, rect.width, self._channels)
         return np.frombuffer(self._result.read(rect), self._dtype).reshape(shape)
+
+
+def average_colour(
+    window: Window, read: Callable[[tuple[int, int], tuple[int, int]], Planes]
+) -> Tensor:
+    """(C,) mean colour of what is printed, from rows spread over it; not of what is hidden.
+
+    Args:
+        window: of the source that is printed.
+        read: columns and rows of the source, as planes.
+    """
+    (x0, x1), (y0, y1) = (
+        (max(0, min(round(start), round(start + length) - 1)), round(start + length))
+        for start, length in ((window.x, window.width), (window.y, window.height))
+    )
+    total, weight = torch.zeros((), dtype=torch.float64), 0.0
+    for y in range(y0, y1, max(1, (y1 - y0) // AVERAGE_ROWS)):
+        planes = read((x0, x1), (y, y + 1))
+        seen = torch.ones_like(planes.colour[:, :1]) if planes.alpha is None else planes.alpha
+        total = total + (planes.colour * seen).double().sum((0, 2, 3)).cpu()
+        weight += float(seen.double().sum())
+    return (total / max(weight, 1e-9)).float()
 
 
 def _given(colour: str, layout: PixelLayout) -> list[float]:

@@ -40,14 +40,13 @@ from ..imaging.tiles import Axis, Span, order
 from ..models.catalog import NetworkSpec
 from ..models.engine import Engine
 from ..raster import Raster
-from . import deblur
+from . import deblur, halo_fit
 from .blur import Blur, estimate_blur
 from .detail import measure_detail
-from .edge_fit import Floats, edge_width
-from .edges import Margins
+from .edge_fit import edge_width
+from .edges import Margins, average_colour
 from .enlarge import Apply, anchored
 from .guard import guarded
-from .halo import OutputSharpening
 from .halo_meter import StraightPlaces, measure_halo
 from .noise import estimate_noise, noise_amount
 from .plan import MIN_TILE_PX, make_plan, sharpening_for
@@ -63,10 +62,6 @@ GPU_TILE_PX = 1024
 GPU_SHARE = 0.6
 # Ink may pass its surroundings' heaviest by this much (print.md 4.2).
 INK_TOLERANCE = 1.01
-# Where the print's edges are measured for a halo that was asked for: the best of so many spots.
-PROBE_PX, PROBES_A_SIDE, PROBES, FIT_ROUNDS = 160, 8, 6, 3
-# Rows that the average colour of a picture is taken from.
-AVERAGE_ROWS = 500
 # A feather wider than twice this sigma is computed on a coarser grid, where it has about this one.
 FEATHER_SIGMA_PX = 8.0
 
@@ -168,7 +163,9 @@ class _Job:
         tiles = len(self.columns) * len(self.rows)
         mosaic = Mosaic(self.columns, self.rows, plan.blend_px)
         options = self.request.options
-        average = self._average() if options.edge_fill == "average" else None
+        average = None
+        if options.edge_fill == "average":
+            average = average_colour(self.request.window, self._read)
         margins = Margins(self.result, self.request.layout, options, average)
         rows_done = margins.extend(rect.y)
         for done, (row, column) in enumerate(order(self.columns, self.rows)):
@@ -614,23 +611,6 @@ class _Job:
             detail = measure_detail(request.source, self._luma, request.window)
         return detail.budget(request.window, r.size, request.options.ppi)
 
-    def _average(self) -> Tensor:
-        """(C,) mean colour of what is printed, from rows spread over it; not of what is hidden."""
-        window = self.request.window
-        (x0, x1), (y0, y1) = (
-            (min(round(start), round(start + length) - 1), round(start + length))
-            for start, length in ((window.x, window.width), (window.y, window.height))
-        )
-        x0, y0 = max(0, x0), max(0, y0)
-        total = torch.zeros(self.request.layout.colour_channels, dtype=torch.float64)
-        weight = 0.0
-        for y in range(y0, y1, max(1, (y1 - y0) // AVERAGE_ROWS)):
-            planes = self._read((x0, x1), (y, y + 1))
-            seen = torch.ones_like(planes.colour[:, :1]) if planes.alpha is None else planes.alpha
-            total += (planes.colour * seen).double().sum((0, 2, 3)).cpu()
-            weight += float(seen.double().sum())
-        return (total / max(weight, 1e-9)).float()
-
     def _fit_sharpening(self) -> None:
         """With a halo that was asked for: fit the sharpening to the picture's own edges.
 
@@ -640,49 +620,19 @@ class _Job:
         if not self.request.options.halo_mm or self.plan.sharpening is None:
             return
         with self._timed("measure"):
-            planes = np.stack([self._probe(*at) for at in self._probe_spots()]).astype(np.float64)
+            at = halo_fit.spots(self.plan.axes, lambda xs, ys: self._luma(_rect(xs, ys)))
+            planes = np.stack([self._probe(*spot) for spot in at]).astype(np.float64)
             edge_px, edges = edge_width(planes)
             self.report.fitted_edges = edges
             if edges:
-                self.plan = self.planned(sharpening=self._fitted(planes, edge_px))
-                self.report.plan = self.plan
-
-    def _fitted(self, before: Floats, edge_px: float) -> OutputSharpening | None:
-        """The sharpening that gives spots of the print the halo that was asked for.
-
-        The closed form begins; what real edges, which are no Gaussians, make of it is measured, and
-        the aim moved by what is missing.
-        """
-        px_per_mm = self.request.options.ppi / 25.4
-        wanted_mm = aim_mm = self.request.options.halo_mm
-        how = sharpening_for(self.request, aim_mm, edge_px)
-        planes = torch.from_numpy(before[:, None] / 255).float()
-        for _ in range(FIT_ROUNDS):
-            if how is None or how.narrowest:
-                break
-            made = torch.cat([sharpen(plane[None], how) for plane in planes])
-            found = measure_halo(before, made[:, 0].double().numpy() * 255, how.halo_px)
-            if not found.edges:
-                break
-            aim_mm += wanted_mm - found.width_px / px_per_mm
-            how = sharpening_for(self.request, min(max(aim_mm, 0.05), 2 * wanted_mm), edge_px)
-        return how
-
-    def _probe_spots(self) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-        """Result columns and rows of the spots of the print with the hardest changes."""
-        x_axis, y_axis = self.plan.axes
-        width, height = (min(PROBE_PX, axis.out_px) for axis in (x_axis, y_axis))
-        found = []
-        for row in range(min(PROBES_A_SIDE, -(-y_axis.out_px // height))):
-            for column in range(min(PROBES_A_SIDE, -(-x_axis.out_px // width))):
-                x = (x_axis.out_px - width) * column // (PROBES_A_SIDE - 1)
-                y = (y_axis.out_px - height) * row // (PROBES_A_SIDE - 1)
-                xs, ys = (x, x + width), (y, y + height)
-                src_x, src_y = x_axis.support(*xs, 1.0), y_axis.support(*ys, 1.0)
-                bends = np.abs(np.diff(self._luma(_rect(src_x, src_y)), 2, axis=1))
-                found.append((float(np.quantile(bends, 0.98)) if bends.size else 0.0, xs, ys))
-        found.sort(key=lambda spot: -spot[0])
-        return [(xs, ys) for _, xs, ys in sorted(found[:PROBES], key=lambda spot: spot[2])]
+                request, options = self.request, self.request.options
+                how = halo_fit.fitted(
+                    planes,
+                    options.halo_mm,
+                    options.ppi,
+                    lambda halo_mm: sharpening_for(request, halo_mm, edge_px),
+                )
+                self.plan = self.report.plan = self.planned(sharpening=how)
 
     def _probe(self, xs: tuple[int, int], ys: tuple[int, int]) -> Luma:
         """(h, w) luma of print pixels before the sharpening, levels of 255."""
