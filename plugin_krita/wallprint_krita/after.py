@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wallprint_protocol.program import run_command
+from wallprint_protocol.program import private_folder, run_command
 
-from .files import private_folder, write_layer
+from .files import write_layer
 from .job import Job
 from .profile import profile_bytes
 from .run import Enhance

@@ -142,8 +142,10 @@ class WallprintExtension(Extension):
 
     def report(self, made, output=None):
         """Make the page about a finished print and show it."""
+        from wallprint_protocol.program import plain_name
+
         from .after import AfterPrint
-        from .files import new_file, plain_name, usual_folder
+        from .files import new_file, usual_folder
 
         if output is None:
             stem = f"{plain_name(made.record.name)}_report"
@@ -155,7 +157,9 @@ class WallprintExtension(Extension):
 
     def ask_save(self, made):
         """Which files, then the job."""
-        from .files import new_file, plain_name, usual_folder
+        from wallprint_protocol.program import plain_name
+
+        from .files import new_file, usual_folder
 
         path = new_file(usual_folder(made.folder), plain_name(made.record.name), ".tif")
         chooser = QFileDialog(_main_window(), _("Save for Printing"), str(path))

@@ -1,8 +1,7 @@
-"""Layers as files in a private folder, for commands of the `wallprint` program; names of files."""
+"""Layers as files, for commands of the `wallprint` program; where files about a document go."""
 
 from __future__ import annotations
 
-import re
 import tempfile
 from pathlib import Path
 
@@ -17,17 +16,6 @@ from .job import BlockReader, Job
 from .qt import QStandardPaths
 
 _STRIP_BYTES = 1 << 20
-_FILE_NAME = re.compile(r"[^\w.-]+")
-
-
-def private_folder() -> tempfile.TemporaryDirectory:
-    """Open to this user alone; gone when it is closed, forgotten, or Krita ends."""
-    return tempfile.TemporaryDirectory(prefix="wallprint-")
-
-
-def plain_name(text: str) -> str:
-    """A name of a layer or document, fit for a file's."""
-    return _FILE_NAME.sub("_", text).strip("._")[:60] or "picture"
 
 
 def usual_folder(document_folder: str) -> Path:

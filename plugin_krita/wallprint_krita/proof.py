@@ -6,18 +6,22 @@ compute the crops, as the print itself would be.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from wallprint_protocol.errors import BadInput
 from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_plan import Settings
 from wallprint_protocol.print_size import Rect
-from wallprint_protocol.program import run_command
+from wallprint_protocol.program import (
+    plain_name,
+    private_folder,
+    proof_arguments,
+    run_command,
+)
 
 from . import pixels
-from .files import plain_name, private_folder, write_layer
+from .files import write_layer
 from .job import Job
 from .profile import profile_bytes
 from .run import Source, active_source, canvas_of, plan_of
@@ -78,24 +82,22 @@ class Proof:
     def _work(self, job: Job) -> list[str]:
         with private_folder() as name:
             folder = Path(name)
-            picture, values = folder / f"{self._name}.tif", folder / "settings.json"
+            picture, mask = folder / f"{self._name}.tif", None
             layout = self._source.space.layout
             write_layer(
                 job, picture, self._read, self._canvas, layout, ppi=self._ppi, icc=self._icc
             )
-            values.write_text(json.dumps(asdict(self._settings)), "utf-8")
-            arguments = [
-                "proof", picture, "-o", self._outputs[0], "--paper", self._paper,
-                "--settings", values,
-            ]  # fmt: skip
-            for more in self._outputs[1:]:
-                arguments += ["--also", more]
-            if self._all_strengths:
-                arguments.append("--strengths")
             if self._read_mask is not None:
                 mask = folder / "selection.tif"
                 write_layer(job, mask, self._read_mask, self._canvas, _MASK, ppi=self._ppi)
-                arguments += ["--selection", mask]
+            arguments = proof_arguments(
+                picture,
+                self._settings,
+                self._outputs,
+                paper=self._paper,
+                all_strengths=self._all_strengths,
+                selection=mask,
+            )
             run_command(
                 arguments,
                 on_progress=job.tell,

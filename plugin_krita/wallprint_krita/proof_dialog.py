@@ -8,10 +8,11 @@ from pathlib import Path
 from wallprint_protocol.errors import WallprintError
 from wallprint_protocol.plan_lines import MEDIA, PAPERS, STRENGTHS, halo_line, pixels_line
 from wallprint_protocol.print_plan import Settings
+from wallprint_protocol.program import plain_name
 
 from . import run
 from .base_dialog import BaseDialog
-from .files import new_file, plain_name, usual_folder
+from .files import new_file, usual_folder
 from .proof import check_proof
 from .qt import QCheckBox, QFileDialog, QFormLayout, QLineEdit, QLocale, QPushButton
 from .texts import N_, _, words

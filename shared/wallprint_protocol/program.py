@@ -1,7 +1,8 @@
 """Runs one command of the `wallprint` program for an editor: its progress, its cancel, its answer.
 
 For what needs the program's own libraries, such as laying out a proof; the pixels of the print are
-computed by the user's server, as always. Blocking; an editor calls it from a thread of its own.
+computed by the user's server, as always. Also what editors hand to it: a private folder, names of
+files, the arguments of a proof. Blocking; an editor calls it from a thread of its own.
 """
 
 from __future__ import annotations
@@ -9,20 +10,67 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
+from pathlib import Path
 from typing import IO, Any
 
 from . import endpoint
 from .errors import Cancelled, NotInstalled, StartFailed, from_code
 from .job_run import Progress
+from .print_plan import Settings
 
 _LOOK_S = 0.04
 _CANCEL_S = 5.0  # for the program to end by itself; then it is killed
 _LAST_WORDS = 300
+_NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
+
+
+def private_folder() -> tempfile.TemporaryDirectory[str]:
+    """Open to this user alone; gone when it is closed, forgotten, or the editor ends."""
+    return tempfile.TemporaryDirectory(prefix="wallprint-")
+
+
+def plain_name(text: str) -> str:
+    """A name of a layer or document, fit for a file's; without a suffix of its own."""
+    return _NOT_IN_A_NAME.sub("_", text).strip("._")[:60] or "picture"
+
+
+def proof_arguments(
+    picture: Path,
+    settings: Settings,
+    sheets: Sequence[str | os.PathLike[str]],
+    *,
+    paper: str,
+    all_strengths: bool,
+    selection: Path | None = None,
+) -> list[str | os.PathLike[str]]:
+    """`wallprint proof` of a picture by a dialog's values, which are written beside it.
+
+    Args:
+        picture: the canvas, in a private folder.
+        settings: of the print.
+        sheets: where the proof goes; each one's suffix chooses its format.
+        paper: a key of `plan_lines.PAPERS`.
+        all_strengths: each crop in all strengths of the output sharpening, where there is any.
+        selection: mask of the canvas, None for all of it.
+    """
+    values = picture.with_name("settings.json")
+    values.write_text(json.dumps(asdict(settings)), "utf-8")
+    arguments: list[str | os.PathLike[str]] = ["proof", picture, "--settings", values]
+    arguments += ["--paper", paper, "-o", sheets[0]]
+    for more in sheets[1:]:
+        arguments += ["--also", more]
+    if all_strengths and settings.sharpen != "none":
+        arguments.append("--strengths")
+    if selection is not None:
+        arguments += ["--selection", selection]
+    return arguments
 
 
 def run_command(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import sys
 import threading
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +18,8 @@ from PIL import Image
 
 from wallprint_protocol.errors import BadInput, Cancelled, NotInstalled, StartFailed
 from wallprint_protocol.job_run import Progress
-from wallprint_protocol.program import run_command
+from wallprint_protocol.print_plan import Settings
+from wallprint_protocol.program import plain_name, private_folder, proof_arguments, run_command
 
 
 @pytest.fixture
@@ -75,6 +79,29 @@ def test_cancel_ends_the_program(program, tmp_path: Path) -> None:
         run_command(["proof"], on_progress=lambda _: started.set(), should_cancel=started.is_set)
     assert time.monotonic() - began_s < 10
     assert mark.exists(), "it was not asked to end"
+
+
+def test_arguments_of_a_proof(tmp_path: Path) -> None:
+    picture, mask = tmp_path / "p.tif", tmp_path / "m.tif"
+    settings = Settings(preset="24x18cm", medium="canvas")
+    how: dict[str, Any] = {"paper": "letter", "all_strengths": True}
+    found = proof_arguments(picture, settings, ["a.pdf", "a.tif"], selection=mask, **how)
+    assert found[:2] == ["proof", picture]
+    assert found[4:] == [
+        "--paper", "letter", "-o", "a.pdf", "--also", "a.tif", "--strengths", "--selection", mask,
+    ]  # fmt: skip
+    assert json.loads(Path(found[3]).read_text("utf-8")) == asdict(settings)
+    # Of nothing there are no strengths.
+    plain = proof_arguments(picture, replace(settings, medium="none"), ["a.pdf"], **how)
+    assert "--strengths" not in plain
+    assert "--selection" not in plain
+
+
+def test_names_of_files() -> None:
+    assert plain_name("Großmutter / 1950?") == "Großmutter_1950"
+    assert plain_name("...") == "picture"
+    with private_folder() as folder:
+        assert Path(folder).stat().st_mode & 0o777 == 0o700
 
 
 def test_a_proof_by_the_dialogs_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from gi.repository import GimpUi, Gio, GLib, Gtk  # noqa: E402
 
 from wallprint_protocol.errors import BadInput, Cancelled, WallprintError  # noqa: E402
 from wallprint_protocol.plan_lines import done_lines  # noqa: E402
+from wallprint_protocol.program import plain_name  # noqa: E402
 
 from . import files, run  # noqa: E402
 from .texts import _, explain, fill, words  # noqa: E402
@@ -135,7 +136,7 @@ class ClosingWindow:
 
     def _name(self) -> str:
         size = self._made.record.plan
-        plain = files.plain_name(self._made.record.name)
+        plain = plain_name(Path(self._made.record.name).stem)
         return f"{plain}_{size.width_mm / 10:.0f}x{size.height_mm / 10:.0f}cm"
 
     def _ask_for_file(self, title: str, name: str) -> Path:

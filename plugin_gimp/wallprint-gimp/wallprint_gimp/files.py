@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import re
-import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from gi.repository import Gimp, GLib
@@ -16,30 +12,24 @@ from wallprint_protocol.job_run import Progress
 from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_plan import Settings
 from wallprint_protocol.print_size import Rect, Size
-from wallprint_protocol.program import run_command
+from wallprint_protocol.program import (
+    plain_name,
+    private_folder,
+    proof_arguments,
+    run_command,
+)
 from wallprint_protocol.tiff_file import TiffFile
 
 from . import pixels, run
 from .texts import _
 
 _STRIP_ROWS = 256
-_FILE_NAME = re.compile(r"[^\w.-]+")
-
-
-def plain_name(text: str) -> str:
-    """A name of a layer or document, fit for a file's."""
-    return _FILE_NAME.sub("_", Path(text).stem).strip("._")[:60] or "picture"
 
 
 def documents() -> Path:
     """The user's folder of documents, or the home folder."""
     found = GLib.get_user_special_dir(GLib.UserDirectory.DIRECTORY_DOCUMENTS)
     return Path(found) if found and Path(found).is_dir() else Path.home()
-
-
-def private_folder() -> tempfile.TemporaryDirectory:
-    """Open to this user alone; gone when it is closed."""
-    return tempfile.TemporaryDirectory(prefix="wallprint-")
 
 
 def profile_of(image: Gimp.Image) -> bytes:
@@ -172,26 +162,21 @@ def make_proof(
             )
         )
     file = image.get_file()
-    name = plain_name(file.get_basename() if file else layer.get_name())
+    name = plain_name(Path(file.get_basename() if file else layer.get_name()).stem)
     sheets = [folder / f"{name}_proof{suffix}" for suffix in (".pdf", ".tif")]
     with private_folder() as private, run.source_of(image, layer, settings) as source:
-        picture, values = Path(private) / f"{name}.tif", Path(private) / "settings.json"
-        values.write_text(json.dumps(asdict(settings)), "utf-8")
+        picture, mask = Path(private) / f"{name}.tif", None
         dx, dy = -source.rect.x, -source.rect.y  # the canvas, as far as the layer covers it
         read = pixels.reader(source.drawable, source.format.name, dx=dx, dy=dy)
         layout, icc = source.format.layout, profile_of(image)
         write_layer(picture, read, plan.canvas, layout, progress, ppi=x_ppi, icc=icc)
-        arguments = [
-            "proof", picture, "--settings", values, "--paper", paper,
-            "-o", sheets[0], "--also", sheets[1],
-        ]  # fmt: skip
-        if all_strengths and settings.sharpen != "none":
-            arguments.append("--strengths")
         if settings.source == "selection":
             mask = Path(private) / "selection.tif"
             mask_layout, read_mask = pixels.selection_reader(image, (0, 0))
             write_layer(mask, read_mask, plan.canvas, mask_layout, progress, ppi=x_ppi)
-            arguments += ["--selection", mask]
+        arguments = proof_arguments(
+            picture, settings, sheets, paper=paper, all_strengths=all_strengths, selection=mask
+        )
         _run(arguments, progress)
     return [str(sheet) for sheet in sheets]
 
