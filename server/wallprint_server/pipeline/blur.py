@@ -45,6 +45,8 @@ LEAST_PX = 48  # side of a picture that has room for edges
 SHARP_SIGMA_PX = 0.75
 # Width of blur from which deblurring starts, and from which it is done in full, px.
 VISIBLE_PX, STRONG_PX = 2.5, 4.5
+# Pictures that are sharp read 0; bent shakes, whose ends are blurred least, may read as little.
+NOTICED_PX = 1.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,11 @@ class Blur:
         """Deblurring, 0..100, that suits it; sharp pictures are left alone."""
         share = (self.width_px - VISIBLE_PX) / (STRONG_PX - VISIBLE_PX)
         return round(100 * min(1.0, max(0.0, share)))
+
+    @property
+    def may_be_shake(self) -> bool:
+        """Whether it is worth the time to look for a movement of the camera."""
+        return self.width_px >= NOTICED_PX
 
 
 def estimate_blur(size: Size, luma: Callable[[Rect], Luma]) -> Blur:

@@ -1,10 +1,10 @@
 """Removing blur at source resolution, before enlarging; afterwards it would cost scale^2 more.
 
-MSSNet looks 128 px and farther, so its tiles have a grid of their own, which does not depend on the
-tiles of the print. They are computed when the print's tiles first ask for them, and kept while a
-later one may. Each is compared with its left and its upper neighbour, and both are computed again
-with twice the border where they differ (`seams.py`). Knows nothing of files, print sizes or of how
-much is needed (`blur.py`).
+What removes it looks 100 px and farther, so its tiles have a grid of their own, which does not
+depend on the tiles of the print. They are computed when the print's tiles first ask for them, and
+kept while a later one may. Each is compared with its left and its upper neighbour, and both are
+computed again with twice the border where they differ (`seams.py`). Knows nothing of files, print
+sizes or of how much is needed (`blur.py`, `shake.py`).
 
 References:
     Kim, Lee and Cho, MSSNet, ECCV 2022 workshops, arXiv 2202.09652.
@@ -13,17 +13,16 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wallprint_protocol.errors import BadInput
 from wallprint_protocol.print_size import Size
 
 from ..imaging.local import local_max
 from ..imaging.reach import SEAM_PX
-from ..models import catalog
 from ..models.catalog import NetworkSpec
 from ..models.engine import Network
 from ..models.networks.mssnet import DRAFT_HEAD, HEADS
@@ -32,50 +31,102 @@ from .guard import plausible
 from .seams import MAX_STEP, SeamCheck, step_between
 
 Range = tuple[int, int]
-# Where the source varies by less within FLAT_REACH_PX there is no edge to sharpen, only the
-# network's own faint pattern: levels of 255.
+# Where the source varies by less within FLAT_REACH_PX there is no edge to sharpen, only a
+# network's own faint pattern, or rings from farther away: levels of 255.
 FLAT_LOW, FLAT_HIGH = 0.25 / 255, 1.0 / 255
 FLAT_REACH_PX = 16
 LEAST_CORE_PX = 32
 
 
-def network_for(amount: int | None) -> NetworkSpec | None:
-    """The network that deblurs, or None when there is none and none was asked for.
+class Restorer(Protocol):
+    """What removes the blur from one window of a picture.
 
-    Args:
-        amount: 0..100, None = automatic.
-
-    Raises:
-        BadInput: an amount above 0 was asked for, and there is no network (E_MODEL_NOT_FOUND).
+    Attributes:
+        multiple: windows begin at multiples of this, and their sides are some.
+        border_px: of a window, within which what it cannot see matters; a multiple of `multiple`.
+        bytes_per_px: working memory.
+        window_px: side of the windows with which it is fastest on a CPU.
     """
-    spec = catalog.deblurrer() if amount != 0 else None
-    if spec is None and amount:
-        raise BadInput(
-            f"Deblurring by {amount} was asked for, but no deblurring network is installed; use "
-            "--deblur auto or 0, or add a published checkpoint with "
-            "`wallprint models add mssnet-gopro FILE`.",
-            code="E_MODEL_NOT_FOUND",
-        )
-    return spec
+
+    multiple: int
+    border_px: int
+    bytes_per_px: float
+    window_px: int
+
+    def restored(self, inside: Tensor, x0: int, y0: int) -> Tensor:
+        """(1, C, h, w) in [0, 1], C = 1 or 3, of the picture at (x0, y0) -> the same, sharp."""
 
 
-def window_for(spec: NetworkSpec, memory_bytes: int, device_px: int = 0) -> int:
-    """Side of the network's tiles: as large as memory and the row allow, its border being wide.
+def window_for(restorer: Restorer, memory_bytes: int, device_px: int = 0) -> int:
+    """Side of the tiles: as large as memory and the restorer allow, its border being wide.
 
     Args:
-        spec: the network.
+        restorer: what removes the blur.
         memory_bytes: what a tile may use.
-        device_px: larger than the row's own size, on a GPU.
+        device_px: larger than the restorer's own size, on a GPU.
     """
-    fitting = int((memory_bytes / spec.bytes_per_px) ** 0.5)
-    least = 2 * border_of(spec) + LEAST_CORE_PX
-    side = max(least, min(max(spec.window_px, device_px), fitting))
-    return side // spec.multiple * spec.multiple
+    fitting = int((memory_bytes / restorer.bytes_per_px) ** 0.5)
+    least = 2 * restorer.border_px + LEAST_CORE_PX
+    side = max(least, min(max(restorer.window_px, device_px), fitting))
+    return side // restorer.multiple * restorer.multiple
 
 
-def border_of(spec: NetworkSpec) -> int:
-    """Border that a tile discards, a multiple of what the network's sides must be."""
-    return -(-spec.reach_px // spec.multiple) * spec.multiple
+class NetworkRestorer:
+    """MSSNet; see `Restorer`.
+
+    Args:
+        network: as the engine gives it.
+        size: of the picture.
+        between: called between the network's stages; what it raises ends the work.
+        draft: for a first look: the network's coarser scales only.
+        on_redone: called when a window was computed again in float32.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        size: Size,
+        between: Callable[[], None],
+        draft: bool = False,
+        on_redone: Callable[[], None] = lambda: None,
+    ) -> None:
+        spec: NetworkSpec = network.spec
+        self.multiple, self.window_px = spec.multiple, spec.window_px
+        self.bytes_per_px = float(spec.bytes_per_px)
+        self.border_px = -(-spec.reach_px // spec.multiple) * spec.multiple
+        self._network, self._size, self._on_redone = network, size, on_redone
+        self._more = (between, DRAFT_HEAD if draft else HEADS[-1])
+
+    def restored(self, inside: Tensor, x0: int, y0: int) -> Tensor:
+        """See `Restorer`."""
+        grey = inside.shape[1] == 1
+        x = inside.expand(-1, 3, -1, -1).contiguous() if grey else inside
+        b2 = self._half(x, x0, y0)
+        y = self._network(x, b2, *self._more)
+        if not plausible(x, y):
+            self._on_redone()
+            y = self._network.eager(x, b2, *self._more)
+            if not plausible(x, y):
+                y = x  # nothing is better than a black spot
+        return y.mean(1, keepdim=True) if grey else y
+
+    def _half(self, x: Tensor, x0: int, y0: int) -> Tensor:
+        """What the whole padded picture's half-size input has for a window at (x0, y0).
+
+        Of n pixels, corner on corner, sample i of n / 2 lies at i (n - 1) / (n / 2 - 1), which is
+        2 i + i / (n / 2 - 1): always between pixels 2 i and 2 i + 1, closer to the second the
+        farther to the right. So a tile has all that its samples need.
+        """
+        for dim, origin, length in ((3, x0, self._size.width), (2, y0, self._size.height)):
+            half = -(-length // self.multiple) * self.multiple // 2
+            count = x.shape[dim] // 2
+            index = torch.arange(count, dtype=torch.float64) + origin // 2
+            share = (index / (half - 1)).to(x)
+            share = share.view(-1, 1) if dim == 2 else share
+            even = x[..., 0::2, :] if dim == 2 else x[..., 0::2]
+            odd = x[..., 1::2, :] if dim == 2 else x[..., 1::2]
+            x = torch.lerp(even, odd, share)
+        return x
 
 
 class Deblurring:
@@ -85,34 +136,25 @@ class Deblurring:
         size: of the source.
         clean: columns, rows -> (1, C, h, w) float32 planes of that part of the source, C = 1, 3 or
             4, everything before this stage done.
-        network: MSSNet, as the engine gives it.
+        restorer: what removes the blur.
         amount: share of the change that is added, 1..100.
         window_px: side of a tile; see `window_for`.
-        between: called between the network's stages; what it raises ends the work.
         seams: takes what is found where tiles meet.
-        draft: for a first look: the network's coarser scales only.
-        on_redone: called when a tile was computed again in float32.
     """
 
     def __init__(
         self,
         size: Size,
         clean: Callable[[Range, Range], Tensor],
-        network: Network,
+        restorer: Restorer,
         amount: int,
         *,
         window_px: int,
-        between: Callable[[], None],
         seams: SeamCheck,
-        draft: bool = False,
-        on_redone: Callable[[], None] = lambda: None,
     ) -> None:
-        self._size, self._clean, self._network = size, clean, network
+        self._size, self._clean, self._restorer = size, clean, restorer
         self._share = amount / 100
-        self._more = (between, DRAFT_HEAD if draft else HEADS[-1])
-        self._on_redone = on_redone
-        self._multiple = network.spec.multiple
-        self._border = border_of(network.spec)
+        self._multiple, self._border = restorer.multiple, restorer.border_px
         self._core = max(LEAST_CORE_PX, window_px - 2 * self._border)
         self._core -= self._core % self._multiple
         self._seams = seams
@@ -207,9 +249,9 @@ class Deblurring:
         window = F.pad(real, (0, x1 - x0 - real.shape[3], 0, y1 - y0 - real.shape[2]), mode=mode)
         if window.shape[1] == 4:  # inks: CMY together, K as a grey picture of its own
             parts = (window[:, :3], window[:, 3:])
-            change = torch.cat([self._answer(part, x0, y0) for part in parts], 1)
+            change = torch.cat([self._change(part, x0, y0) for part in parts], 1)
         else:
-            change = self._answer(window, x0, y0)
+            change = self._change(window, x0, y0)
         more_x, more_y = min(left, SEAM_PX), min(top, SEAM_PX)
         drawn = (window + self._share * change)[..., top - more_y : bottom, left - more_x : right]
         return drawn, more_x, more_y
@@ -229,40 +271,13 @@ class Deblurring:
         sides = (self._size.width, self._size.height)
         return all(self._padded(side) - side < side for side in sides)
 
-    def _answer(self, window: Tensor, x0: int, y0: int) -> Tensor:
-        """What the network changes of a (1, C, h, w) window, C = 1 or 3, where there are edges."""
+    def _change(self, window: Tensor, x0: int, y0: int) -> Tensor:
+        """What changes of a (1, C, h, w) window, C = 1 or 3, where there are edges."""
         inside = window.clamp(0.0, 1.0)
-        grey = inside.shape[1] == 1
-        x = inside.expand(-1, 3, -1, -1).contiguous() if grey else inside
-        b2 = self._half(x, x0, y0)
-        y = self._network(x, b2, *self._more)
-        if not plausible(x, y):
-            self._on_redone()
-            y = self._network.eager(x, b2, *self._more)
-            if not plausible(x, y):
-                y = x  # nothing is better than a black spot
-        change = (y.mean(1, keepdim=True) if grey else y) - inside
-        if not grey:
+        change = self._restorer.restored(inside, x0, y0) - inside
+        if inside.shape[1] > 1:
             mean = change.mean(1, keepdim=True)
             change = mean + (change - mean) * chroma_gate(inside)
         spread = local_max(inside, FLAT_REACH_PX) + local_max(-inside, FLAT_REACH_PX)
         lively = (spread.amax(1, keepdim=True) - FLAT_LOW) / (FLAT_HIGH - FLAT_LOW)
         return change * lively.clamp_(0.0, 1.0)
-
-    def _half(self, x: Tensor, x0: int, y0: int) -> Tensor:
-        """What the whole padded picture's half-size input has for a window at (x0, y0).
-
-        Of n pixels, corner on corner, sample i of n / 2 lies at i (n - 1) / (n / 2 - 1), which is
-        2 i + i / (n / 2 - 1): always between pixels 2 i and 2 i + 1, closer to the second the
-        farther to the right. So a tile has all that its samples need.
-        """
-        for dim, origin, length in ((3, x0, self._size.width), (2, y0, self._size.height)):
-            half = self._padded(length) // 2
-            count = x.shape[dim] // 2
-            index = torch.arange(count, dtype=torch.float64) + origin // 2
-            share = (index / (half - 1)).to(x)
-            share = share.view(-1, 1) if dim == 2 else share
-            even = x[..., 0::2, :] if dim == 2 else x[..., 0::2]
-            odd = x[..., 1::2, :] if dim == 2 else x[..., 1::2]
-            x = torch.lerp(even, odd, share)
-        return x

@@ -37,11 +37,14 @@ from ..imaging.reach import (
     gaussian_reach,
 )
 from ..imaging.tiles import Axis, Span, order
+from ..models import catalog
 from ..models.catalog import NetworkSpec
 from ..models.engine import Engine
 from ..raster import Raster
-from . import deblur, halo_fit
+from . import halo_fit
 from .blur import Blur, estimate_blur
+from .deblur import Deblurring, NetworkRestorer, Restorer, window_for
+from .deconvolve import Deconvolution
 from .detail import measure_detail
 from .edge_fit import edge_width
 from .edges import Margins, average_colour
@@ -54,6 +57,7 @@ from .repair import Blocking, Luma, estimate_blocking, repair, strength_and_blen
 from .report import Report
 from .resample import resample_axis
 from .seams import MAX_STEP, step_between, step_of_blend
+from .shake import Shake, estimate_shake
 from .sharpen import sharpen
 
 Progress = Callable[[str, int, int, int], None]
@@ -117,7 +121,9 @@ class _Job:
         self.places = StraightPlaces()
         self.overlap = 1  # borders of tiles, as a multiple of what the plan says
         amount, blocking, noise = self._repair_amount()
-        deblur, blur = self._deblur_amount()
+        start = time.perf_counter()
+        deblur, blur, shake = self._deblur_amount()
+        measured_s = time.perf_counter() - start
         self.opaque = self._is_opaque()
         usual, most = _memory_budget(engine.device, request)
         self.planned = functools.partial(
@@ -134,8 +140,9 @@ class _Job:
         self.plan = self.planned()
         amount = amount if self.plan.repair else 0
         self.report = Report(
-            self.plan, engine.describe(), request.options.ppi, blocking, amount, blur, noise
+            self.plan, engine.describe(), request.options.ppi, blocking, amount, blur, noise, shake
         )
+        self.report.seconds["measure"] += measured_s
         self.report.detail = self._detail_budget()
         # Of a whole print, all of which is sharpened and can be seen; not of a first look.
         self.measures_halo = (
@@ -592,13 +599,24 @@ class _Job:
         noise = estimate_noise(self.request.source, self._luma)
         return max(blocking.amount, noise_amount(noise)), blocking, noise
 
-    def _deblur_amount(self) -> tuple[tuple[NetworkSpec, int] | None, Blur | None]:
-        wanted = self.request.options.deblur
-        spec = deblur.network_for(wanted)
-        if wanted is not None:
-            return (spec, wanted) if spec and wanted else None, None
-        blur = estimate_blur(self.request.source, self._luma)
-        return (spec, blur.amount) if spec and blur.amount else None, blur
+    def _deblur_amount(
+        self,
+    ) -> tuple[tuple[NetworkSpec | None, int] | None, Blur | None, Shake | None]:
+        """Network and amount (see `Plan`), and what it was decided by: the blur and the shake.
+
+        A network that the user has added is what he wants; without one only a shake of the camera
+        that explains the picture is taken out of it.
+        """
+        wanted, spec, blur = self.request.options.deblur, catalog.deblurrer(), None
+        if wanted is None:
+            blur = estimate_blur(self.request.source, self._luma)
+            wanted = (100 if blur.may_be_shake else 0) if spec is None else blur.amount
+        if not wanted or spec is not None:
+            return (spec, wanted) if wanted else None, blur, None
+        shake = estimate_shake(
+            self.request.source, self._luma, self.engine.device, self._stop_if_cancelled
+        )
+        return (None, wanted) if shake else None, blur, shake
 
     def _detail_budget(self) -> DetailBudget | None:
         """What the picture holds on this print; a first look and a cut-out do without."""
@@ -661,27 +679,38 @@ class _Job:
             )
             self.report.halo = measure_halo(before, after, how.halo_px)
 
-    def _deblurring(self) -> deblur.Deblurring | None:
+    def _deblurring(self) -> Deblurring | None:
         """The deblurring stage, when there is to be one."""
         if self.plan.deblur is None:
             return None
         spec, amount = self.plan.deblur
-        network = self.engine.network(spec.name)
-        self.report.networks[spec.name] = network.sha256
+        restorer = self._deconvolution() if spec is None else self._deblurring_network(spec)
         device = self.engine.device
         usual, _ = _memory_budget(device, self.request)
-        window_px = deblur.window_for(spec, usual, 0 if device.type == "cpu" else GPU_TILE_PX)
-        return deblur.Deblurring(
+        return Deblurring(
             self.request.source,
             self._clean,
-            network,
+            restorer,
             amount,
-            window_px=window_px,
-            between=self._stop_if_cancelled,
+            window_px=window_for(restorer, usual, 0 if device.type == "cpu" else GPU_TILE_PX),
             seams=self.report.seams,
-            draft=self.request.options.draft,
-            on_redone=lambda: self._count("redone"),
         )
+
+    def _deblurring_network(self, spec: NetworkSpec) -> Restorer:
+        network = self.engine.network(spec.name)
+        self.report.networks[spec.name] = network.sha256
+        return NetworkRestorer(
+            network,
+            self.request.source,
+            self._stop_if_cancelled,
+            self.request.options.draft,
+            lambda: self._count("redone"),
+        )
+
+    def _deconvolution(self) -> Restorer:
+        if self.report.shake is None:
+            raise AssertionError("the plan has a deblurring without a network and without a shake")
+        return Deconvolution(self.report.shake, self._stop_if_cancelled, self.request.options.draft)
 
     def _stop_if_cancelled(self) -> None:
         if self.should_cancel():

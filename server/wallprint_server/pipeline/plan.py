@@ -50,7 +50,8 @@ class Plan:
     Attributes:
         ladder: enlarging networks in order; empty when the print is not larger than the source.
         repair: network and amount (1..100), or None.
-        deblur: network and amount (1..100), or None.
+        deblur: network and amount (1..100), or None; without a network, the measured shake is taken
+            back out (`deconvolve.py`).
         sharpening: output sharpening, or None.
         axes: (x, y) mapping from the source to the picture's part of the result.
         columns, rows: spans of the tiles.
@@ -64,7 +65,7 @@ class Plan:
 
     ladder: tuple[NetworkSpec, ...]
     repair: tuple[NetworkSpec, int] | None
-    deblur: tuple[NetworkSpec, int] | None
+    deblur: tuple[NetworkSpec | None, int] | None
     sharpening: OutputSharpening | None
     axes: tuple[Axis, Axis]
     columns: list[Span]
@@ -210,7 +211,7 @@ def make_plan(
     memory_bytes: int,
     most_bytes: int = 0,
     compressed: bool = False,
-    deblur: tuple[NetworkSpec, int] | None = None,
+    deblur: tuple[NetworkSpec | None, int] | None = None,
     tile_px: int = 0,
     opaque: bool = False,
     sharpening: OutputSharpening | None = None,
@@ -225,7 +226,7 @@ def make_plan(
             wants large tiles; 0: no more than that.
         compressed: the picture was found to be a JPEG; the first network of the ladder is then one
             that does not magnify blocks, and does without a repair where there is little to do.
-        deblur: network and amount, automatic already resolved; it has tiles of its own, which take
+        deblur: as in `Plan`, automatic already resolved; it has tiles of its own, which take
             the repair along, so that this plan's need no border for either.
         tile_px: preferred side of a source window, 0 for the one that the networks run best
             with on a CPU; the request's own wish comes first, and memory before both.

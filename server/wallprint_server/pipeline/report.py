@@ -23,6 +23,7 @@ from .noise import noise_amount
 from .plan import Plan
 from .repair import Blocking
 from .seams import SeamCheck
+from .shake import Shake
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Report:
         blocking: measured JPEG grid, when repair was automatic.
         blur: measured blur, when deblurring was automatic.
         noise: its deviation in levels of 255, when repair was automatic; 0 where it does not count.
+        shake: of the camera, where it was looked for and found.
         repair_amount: 0..100, as used.
         detail: how far the picture's detail reaches on the print; None for a cut-out of one.
         networks: sha256 of the weights by network name.
@@ -58,6 +60,7 @@ class Report:
     repair_amount: int
     blur: Blur | None = None
     noise: float = 0.0
+    shake: Shake | None = None
     detail: DetailBudget | None = None
     networks: dict[str, str] = field(default_factory=dict)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -83,6 +86,7 @@ class Report:
             "repair": self.repair_amount,
             "deblur": self.plan.deblur[1] if self.plan.deblur else 0,
             "blur_px": round(self.blur.width_px, 2) if self.blur else None,
+            "shake": self._shake_map(),
             "noise": round(self.noise, 2),
             "detail": self.detail.to_map() if self.detail else None,
             "jpeg_step": round(self.blocking.step, 3) if self.blocking else None,
@@ -118,6 +122,9 @@ class Report:
             *(("enlarge", spec, 100) for spec in plan.ladder),
         ]
         for stage, spec, strength in used:
+            if spec is None:
+                stages.append({"stage": stage, "strength": strength, "shake": self._shake_map()})
+                continue
             stages.append(
                 {
                     "stage": stage,
@@ -146,7 +153,6 @@ class Report:
 
     def add_notes(self, options: Options) -> None:
         """Put into sentences what the user of a job with these options should know."""
-        ppi = options.ppi
         if self.repair_amount and self.blocking is not None:
             step, noise = self.blocking.step, self.noise
             found = [f"JPEG blocks of {step:.1f} levels"] if self.blocking.amount else []
@@ -160,8 +166,7 @@ class Report:
             self.notes.append(
                 "The picture was a JPEG; it was enlarged by a network that knows them."
             )
-        if self.blur is not None and self.blur.amount:
-            self.notes.append(self._blur_note(self.blur, ppi))
+        self.notes += self._blur_notes(options)
         if self.detail is not None:
             self.notes.append(self.detail.sentence())
         if options.halo_mm and self.plan.sharpening is not None:
@@ -204,14 +209,41 @@ class Report:
             )
         return notes
 
-    def _blur_note(self, blur: Blur, ppi: float) -> str:
+    def _shake_map(self) -> dict[str, Any] | None:
+        """The camera's motion in plain values."""
+        shake = self.shake
+        if shake is None:
+            return None
+        return {
+            "px": round(shake.extent_px, 1),
+            "roll_degrees": round(shake.roll_degrees, 2),
+            "misfit": round(shake.misfit, 3),
+            "windows": shake.windows,
+        }
+
+    def _blur_notes(self, options: Options) -> list[str]:
         """How much blur there was, in the picture and on the wall, and what was done about it."""
+        if self.shake is not None and self.plan.deblur is not None:
+            return [
+                f"The camera moved by {self._on_the_wall(self.shake.extent_px)} while the picture "
+                f"was taken; that was taken out (deblur {self.plan.deblur[1]})."
+            ]
+        if self.blur is not None and self.blur.amount:
+            found = f"Blur of {self._on_the_wall(self.blur.width_px)} was found"
+            if self.plan.deblur is not None:
+                return [f"{found}, and removed (deblur {self.plan.deblur[1]})."]
+            return [f"{found}; no movement of the camera explains it, so it stays."]
+        if options.deblur and self.plan.deblur is None:
+            return [
+                "Deblurring was asked for, but no movement of the camera was found that would "
+                "explain a blur; nothing was deblurred."
+            ]
+        return []
+
+    def _on_the_wall(self, source_px: float) -> str:
         step = max(axis.step for axis in self.plan.axes)
-        wall_mm = blur.width_px / step * 25.4 / ppi
-        found = f"Blur of {blur.width_px:.1f} px was found, {wall_mm:.1f} mm on the wall"
-        if self.plan.deblur is None:
-            return f"{found}; it stays, as no deblurring network is installed."
-        return f"{found}, and removed (deblur {self.plan.deblur[1]})."
+        wall_mm = source_px / step * 25.4 / self.ppi
+        return f"{source_px:.1f} px, {wall_mm:.1f} mm on the wall,"
 
 
 @functools.cache

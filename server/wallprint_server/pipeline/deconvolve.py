@@ -1,0 +1,203 @@
+"""Taking a known shake back out of a picture: Richardson-Lucy with total variation.
+
+Each round asks which light, shaken, would give the picture that was taken, and cannot make anything
+darker than black. What a shake has averaged away it does not invent: it stays soft. Knows nothing
+of tiles or of where the shake is known from (`shake.py`).
+
+References:
+    Richardson, JOSA 62 (1972); Lucy, Astronomical Journal 79 (1974). Dey et al., Richardson-Lucy
+    algorithm with total variation regularization for 3D confocal microscope deconvolution,
+    Microscopy Research and Technique 69 (2006). Whyte, Sivic and Zisserman, Deblurring shaken and
+    partially saturated images, IJCV 110 (2014): what is clipped says only "at least". Nagy and
+    O'Leary, Restoring images degraded by spatially variant blur, SIAM J. Sci. Comput. 19 (1998):
+    kernels that change over the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..imaging.color import decode_srgb, encode_srgb
+from .blind_kernel import spectrum_of
+from .shake import Floats, Shake
+
+ROUNDS, DRAFT_ROUNDS = 30, 8
+SMOOTH = 0.005  # weight of the total variation in a clean picture
+CLIPPED = 0.98  # brighter than this a sensor may have been full
+# Within a window kernels may differ by this much, in px at the ends of the way, between two of the
+# places for which they are drawn; between those they are mixed.
+KERNEL_STEP_PX, MOST_KERNELS = 1.0, 4
+SAME_PX = 0.05  # less than this is one kernel for the whole window
+DARKEST = 1e-5
+MIRRORED_PX = 32  # of a picture beyond its border, and a kernel
+
+
+class Deconvolution:
+    """Restores windows of a shaken picture; see `deblur.Restorer`.
+
+    Args:
+        shake: the camera's motion.
+        between: called between rounds; what it raises ends the work.
+        draft: for a first look: fewer rounds.
+        smooth: weight of the total variation; more for noise.
+    """
+
+    multiple = 1
+    bytes_per_px = 700.0
+    window_px = 768
+
+    def __init__(
+        self,
+        shake: Shake,
+        between: Callable[[], None],
+        draft: bool = False,
+        smooth: float = SMOOTH,
+    ) -> None:
+        self._shake, self._between, self._smooth = shake, between, smooth
+        self._rounds = DRAFT_ROUNDS if draft else ROUNDS
+        self.border_px = border_for(shake)
+
+    def restored(self, inside: Tensor, x0: int, y0: int) -> Tensor:
+        """A window of the picture with the shake taken out.
+
+        Args:
+            inside: (1, C, h, w) in [0, 1], perceptual.
+            x0: its place in the picture.
+            y0: the same.
+        """
+        height, width = inside.shape[-2:]
+        xs, ys = self._nodes(x0, width), self._nodes(y0, height)
+        ways = np.array([[self._shake.places(x, y) for x in xs] for y in ys])
+        if _spread(ways) < SAME_PX:
+            ways = ways[:1, :1]
+            xs, ys = xs[:1], ys[:1]
+        kernels = drawn(torch.from_numpy(ways).flatten(0, 1)).to(inside)
+        shares = _shares(ys - y0, height)[:, None, :, None] * _shares(xs - x0, width)[None, :, None]
+        blur = _Blur(kernels, shares.flatten(0, 1).to(inside), height, width)
+        light = _unshaken(decode_srgb(inside), blur, self._rounds, self._smooth, self._between)
+        return encode_srgb(light)
+
+    def _nodes(self, start: int, length: int) -> Floats:
+        """Places along one axis of a window for which kernels are drawn."""
+        size = self._shake.size
+        x, y = (size.width - 1) / 2, (size.height - 1) / 2
+        # What a window's length does to a way is the same everywhere.
+        spread = _spread(np.array([[self._shake.places(x, y), self._shake.places(x + length, y)]]))
+        count = min(MOST_KERNELS, 1 + max(1, ceil(spread / KERNEL_STEP_PX)))
+        return np.linspace(start, start + length - 1, count)
+
+
+def border_for(shake: Shake) -> int:
+    """Pixels around a tile that its neighbours cannot do without, a multiple of 16."""
+    return 16 * ceil((48 + 1.5 * shake.extent_px) / 16)
+
+
+def drawn(ways: Tensor) -> Tensor:
+    """Kernels of ways.
+
+    Args:
+        ways: (B, T, 2) places of the light over the exposure, x and y, px.
+
+    Returns:
+        (B, k, k) float32 of sum 1, k odd; each moment's light is shared by four pixels.
+    """
+    # Moments are up to a pixel apart: without those between them a kernel would be dots.
+    fine = F.interpolate(ways.transpose(1, 2), scale_factor=4, mode="linear", align_corners=True)
+    x, y = fine.unbind(1)
+    half = ceil(float(fine.abs().max())) + 1
+    side = 2 * half + 1
+    column, row = x + half, y + half
+    left, top = column.floor(), row.floor()
+    kernels = torch.zeros(len(ways), side * side, dtype=ways.dtype)
+    for below in (0, 1):
+        for beside in (0, 1):
+            share = (1 - (row - top - below).abs()) * (1 - (column - left - beside).abs())
+            kernels.scatter_add_(1, ((top + below) * side + left + beside).long(), share)
+    return (kernels / fine.shape[2]).view(-1, side, side).float()
+
+
+class _Blur:
+    """The shake of a window, by kernels at some places that are mixed between them."""
+
+    def __init__(self, kernels: Tensor, shares: Tensor, height: int, width: int) -> None:
+        # Opposite borders must not meet: mirrored farther than a kernel, to a size that is fast.
+        before = kernels.shape[-1] // 2 + MIRRORED_PX
+        beside, below = (
+            -(-(length + 2 * before) // 32) * 32 - length - before for length in (width, height)
+        )
+        self.pad = (before, beside, before, below)
+        self.rows, self.columns = (slice(before, before + length) for length in (height, width))
+        self._size = (height + self.pad[2] + self.pad[3], width + self.pad[0] + self.pad[1])
+        self._shares = F.pad(shares[None], self.pad, mode="replicate")[0]
+        self._spectra = spectrum_of(kernels, *self._size)
+
+    def shaken(self, x: Tensor) -> Tensor:
+        """(1, C, H, W) as the camera would see it."""
+        spectrum = torch.fft.rfft2(x)
+        if len(self._spectra) == 1:
+            return self._back(spectrum * self._spectra[0])
+        return torch.stack(
+            [s * self._back(spectrum * k) for k, s in zip(self._spectra, self._shares, strict=True)]
+        ).sum(0)
+
+    def returned(self, x: Tensor) -> Tensor:
+        """The transpose of `shaken`: light of the picture back to where it may have come from."""
+        if len(self._spectra) == 1:
+            return self._back(torch.fft.rfft2(x) * self._spectra[0].conj())
+        spectrum = sum(
+            torch.fft.rfft2(x * s) * k.conj()
+            for k, s in zip(self._spectra, self._shares, strict=True)
+        )
+        return self._back(torch.as_tensor(spectrum))
+
+    def _back(self, spectrum: Tensor) -> Tensor:
+        back: Tensor = torch.fft.irfft2(spectrum, s=self._size)
+        return back
+
+
+def _unshaken(
+    taken: Tensor, blur: _Blur, rounds: int, smooth: float, between: Callable[[], None]
+) -> Tensor:
+    """(1, C, h, w) linear light that, shaken, is `taken`."""
+    shape = taken.shape[-2:]
+    room = min(shape) > max(blur.pad)
+    taken = F.pad(taken, blur.pad, mode="reflect" if room else "replicate")
+    full = taken >= CLIPPED
+    light, weight = taken, blur.returned(torch.ones_like(taken))
+    for _ in range(rounds):
+        between()
+        seen = blur.shaken(light).clamp_min(DARKEST)
+        ratio = taken.clamp_min(DARKEST) / seen
+        ratio = torch.where(full & (seen > taken), 1.0, ratio)
+        light = light * blur.returned(ratio) / weight.clamp_min(0.1)
+        light = (light / (1 - smooth * _curvature(light)).clamp_min(0.5)).clamp(0.0, 4.0)
+    return light[..., blur.rows, blur.columns]
+
+
+def _curvature(x: Tensor) -> Tensor:
+    """Divergence of the direction of the slopes."""
+    right, down = (x.roll(-1, dim) - x for dim in (3, 2))
+    steep = (right.square() + down.square() + 1e-6).sqrt()
+    right, down = right / steep, down / steep
+    return right - right.roll(1, 3) + down - down.roll(1, 2)
+
+
+def _shares(places: Floats, length: int) -> Tensor:
+    """(n, length): how much each of n places on one axis counts; sums are 1."""
+    if len(places) == 1:
+        return torch.ones(1, length)
+    at = torch.arange(length).double()
+    step = float(places[1] - places[0])
+    return (1 - (at - torch.from_numpy(places)[:, None]).abs() / step).clamp_min(0.0).float()
+
+
+def _spread(ways: np.ndarray) -> float:
+    """Largest distance in px between the same moments of ways (rows, columns, T, 2)."""
+    first = ways[:1, :1]
+    return float(np.sqrt(((ways - first) ** 2).sum(-1)).max())
