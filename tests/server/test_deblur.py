@@ -1,4 +1,4 @@
-"""The deblurring stage: its tiles do not show, and it leaves alone what is sharp, flat or grey."""
+"""Deblurring by tiles: they do not show, and what is sharp, flat or grey is left alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wallprint_server.models import catalog
 from wallprint_server.models.catalog import NetworkSpec
 from wallprint_server.models.networks import mssnet
 from wallprint_server.models.networks.mssnet import MSSNet, half_input, padded
-from wallprint_server.pipeline.deblur import Deblurring, border_of, window_for
+from wallprint_server.pipeline.deblur import Deblurring, NetworkRestorer, window_for
 from wallprint_server.pipeline.seams import SeamCheck
 from wallprint_testing.engines import FakeEngine, FakeNetwork, run_pipeline
 
@@ -48,6 +48,15 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> NetworkSpec:
     return SPEC
 
 
+def by_network(size: Size, run: Callable[..., Tensor]) -> NetworkRestorer:
+    network = FakeNetwork.__new__(FakeNetwork)
+    network.spec, network.run, network.calls = SPEC, run, []
+    return NetworkRestorer(network, size, lambda: None)  # type: ignore[arg-type]
+
+
+BORDER_PX = by_network(Size(1, 1), lambda x: x).border_px
+
+
 def stage(
     size: Size,
     picture: Tensor,
@@ -56,15 +65,12 @@ def stage(
     amount: int = 100,
     seams: SeamCheck | None = None,
 ) -> Deblurring:
-    network = FakeNetwork.__new__(FakeNetwork)
-    network.spec, network.run, network.calls = SPEC, run, []
     return Deblurring(
         size,
         lambda xs, ys: picture[..., ys[0] : ys[1], xs[0] : xs[1]],
-        network,  # type: ignore[arg-type]
+        by_network(size, run),
         amount,
         window_px=window_px,
-        between=lambda: None,
         seams=seams or SeamCheck(),
     )
 
@@ -137,7 +143,7 @@ def test_what_lies_above_is_forgotten_and_nothing_is_computed_twice(net: MSSNet)
     picture = torch.rand(1, 3, size.height, size.width)
     with torch.inference_mode():
         tiled = stage(size, picture, lambda x, *_more: x * 0.9, window_px=416)
-        core = 416 - 2 * border_of(SPEC)
+        core = 416 - 2 * BORDER_PX
         in_strips(tiled, size)
         assert tiled.tiles == -(-size.width // core) * -(-size.height // core)
         assert len(tiled._kept) <= 2 * -(-size.width // core)
@@ -239,13 +245,14 @@ def test_an_undefined_tile_is_left_as_it_is() -> None:
 
 
 def test_windows_fit_the_memory_and_leave_room_for_a_core() -> None:
+    restorer = by_network(Size(100, 100), lambda x: x)
     for memory in (1 << 20, 1 << 28, 1 << 30, 1 << 34):
-        side = window_for(SPEC, memory, 1024)
+        side = window_for(restorer, memory, 1024)
         assert side % 16 == 0
-        assert side >= 2 * border_of(SPEC) + 32
+        assert side >= 2 * BORDER_PX + 32
         if memory > 1 << 28:
             assert side * side * SPEC.bytes_per_px <= memory
-    assert window_for(SPEC, 1 << 40) == SPEC.window_px // 16 * 16
+    assert window_for(restorer, 1 << 40) == SPEC.window_px // 16 * 16
 
 
 # -- in the pipeline -------------------------------------------------------------------------------
@@ -305,19 +312,8 @@ def test_auto_leaves_a_sharp_picture_alone_and_tells_of_the_blur_of_another(
     assert 5 < blurred["blur_px"] < 13
     # Twice enlarged at 100 ppi: a pixel of the source is half a millimetre on the wall.
     wall_mm = blurred["blur_px"] * 2 * 25.4 / 100
-    told = f"{wall_mm:.1f} mm on the wall, and removed"
+    told = f"{wall_mm:.1f} mm on the wall, was found, and removed"
     assert told in blurred["notes"][0]
-
-
-def test_without_a_network_the_blur_is_told_and_stays() -> None:
-    result, report = run(shapes(9), deblur=None)
-    assert report["deblur"] == 0
-    assert report["blur_px"] > 5
-    assert "no deblurring network is installed" in report["notes"][0]
-    assert np.array_equal(result, run(shapes(9), deblur=0)[0])
-    with pytest.raises(WallprintError, match="wallprint models add") as error:
-        run(shapes(9), deblur=30)
-    assert error.value.code == "E_MODEL_NOT_FOUND"
 
 
 def test_hidden_colours_do_not_reach_the_visible_ones(installed: NetworkSpec) -> None:
