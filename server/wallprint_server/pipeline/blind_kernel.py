@@ -80,8 +80,9 @@ def find_kernel(
         side = ceil(KERNEL_PX * shrink) // 2 * 2 + 1
         picture = _reduced(blurred, shrink)
         window = _window(picture, min(side, min(picture.shape) // 4))
-        wide = _continued(picture, side)
-        inside = F.pad(window, (side,) * 4)
+        pads = _pads(picture, side)
+        wide = _continued(picture, pads)
+        inside = F.pad(window, pads)
         kernel = (
             _resized(kernel, side)
             if kernel.shape[0] > 1
@@ -200,8 +201,17 @@ def _window(like: Tensor, ramp: int) -> Tensor:
     return sides[0][:, None] * sides[1]
 
 
-def _continued(x: Tensor, border: int) -> Tensor:
+def _pads(like: Tensor, least: int) -> tuple[int, int, int, int]:
+    """Borders, left, right, top and bottom, to a size that is fast to transform."""
+    beside, below = (
+        -(-(length + 2 * least) // 32) * 32 - length - least
+        for length in (like.shape[1], like.shape[0])
+    )
+    return least, beside, least, below
+
+
+def _continued(x: Tensor, pads: tuple[int, int, int, int]) -> Tensor:
     """Mirrored beyond its borders and faded into its mean there, so that opposite ones meet."""
-    wide = F.pad(x[None, None], (border,) * 4, mode="reflect")[0, 0]
-    share = _window(wide, border)
+    wide = F.pad(x[None, None], pads, mode="reflect")[0, 0]
+    share = _window(wide, pads[0])
     return wide * share + (1 - share) * x.mean()

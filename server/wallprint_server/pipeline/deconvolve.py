@@ -16,7 +16,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil
+from math import ceil, floor
 
 import numpy as np
 import torch
@@ -30,10 +30,10 @@ from .shake import Floats, Shake
 ROUNDS, DRAFT_ROUNDS = 30, 8
 SMOOTH = 0.005  # weight of the total variation in a clean picture
 CLIPPED = 0.98  # brighter than this a sensor may have been full
-# Within a window kernels may differ by this much, in px at the ends of the way, between two of the
-# places for which they are drawn; between those they are mixed.
-KERNEL_STEP_PX, MOST_KERNELS = 1.0, 4
-SAME_PX = 0.05  # less than this is one kernel for the whole window
+# A roll or zoom changes the kernel from place to place. Kernels are drawn at the crossings of a
+# grid over the whole picture, so that tiles agree, and mixed between them; from one to the next the
+# ends of the way move by this, px.
+KERNEL_STEP_PX = 1.0
 DARKEST = 1e-5
 MIRRORED_PX = 32  # of a picture beyond its border, and a kernel
 
@@ -61,7 +61,7 @@ class Deconvolution:
     ) -> None:
         self._shake, self._between, self._smooth = shake, between, smooth
         self._rounds = DRAFT_ROUNDS if draft else ROUNDS
-        self.border_px = border_for(shake)
+        self.border_px, self._pitch_px = border_for(shake), pitch_for(shake)
 
     def restored(self, inside: Tensor, x0: int, y0: int) -> Tensor:
         """A window of the picture with the shake taken out.
@@ -72,25 +72,30 @@ class Deconvolution:
             y0: the same.
         """
         height, width = inside.shape[-2:]
-        xs, ys = self._nodes(x0, width), self._nodes(y0, height)
-        ways = np.array([[self._shake.places(x, y) for x in xs] for y in ys])
-        if _spread(ways) < SAME_PX:
-            ways = ways[:1, :1]
-            xs, ys = xs[:1], ys[:1]
-        kernels = drawn(torch.from_numpy(ways).flatten(0, 1)).to(inside)
-        shares = _shares(ys - y0, height)[:, None, :, None] * _shares(xs - x0, width)[None, :, None]
+        (xs, x_shares), (ys, y_shares) = self._nodes(x0, width), self._nodes(y0, height)
+        ways = np.array([self._shake.places(x, y) for y in ys for x in xs])
+        shares = y_shares[:, None, :, None] * x_shares[None, :, None]
+        kernels = drawn(torch.from_numpy(ways)).to(inside)
         blur = _Blur(kernels, shares.flatten(0, 1).to(inside), height, width)
         light = _unshaken(decode_srgb(inside), blur, self._rounds, self._smooth, self._between)
         return encode_srgb(light)
 
-    def _nodes(self, start: int, length: int) -> Floats:
-        """Places along one axis of a window for which kernels are drawn."""
-        size = self._shake.size
-        x, y = (size.width - 1) / 2, (size.height - 1) / 2
-        # What a window's length does to a way is the same everywhere.
-        spread = _spread(np.array([[self._shake.places(x, y), self._shake.places(x + length, y)]]))
-        count = min(MOST_KERNELS, 1 + max(1, ceil(spread / KERNEL_STEP_PX)))
-        return np.linspace(start, start + length - 1, count)
+    def _nodes(self, start: int, length: int) -> tuple[Floats, Tensor]:
+        """Crossings along one axis of a window, and (n, length) how much each counts."""
+        first, last = (floor(at / self._pitch_px) for at in (start, start + length - 1))
+        nodes = np.arange(first, last + 2, dtype=np.float64) * self._pitch_px
+        at = torch.arange(start, start + length).double()
+        apart = (at - torch.from_numpy(nodes)[:, None]).abs() / self._pitch_px
+        return nodes, (1 - apart).clamp_min(0.0).float()
+
+
+def pitch_for(shake: Shake) -> float:
+    """Distance in px of the places for which kernels are drawn."""
+    # The way changes evenly over the picture, so any place tells.
+    here, there = shake.places(0, 0), shake.places(1000, 0)
+    per_px = float(np.sqrt(((there - here) ** 2).sum(1)).max()) / 1000
+    longest = 2.0 * max(shake.size.width, shake.size.height)
+    return min(longest, KERNEL_STEP_PX / max(per_px, 1e-9))
 
 
 def border_for(shake: Shake) -> int:
@@ -186,18 +191,3 @@ def _curvature(x: Tensor) -> Tensor:
     steep = (right.square() + down.square() + 1e-6).sqrt()
     right, down = right / steep, down / steep
     return right - right.roll(1, 3) + down - down.roll(1, 2)
-
-
-def _shares(places: Floats, length: int) -> Tensor:
-    """(n, length): how much each of n places on one axis counts; sums are 1."""
-    if len(places) == 1:
-        return torch.ones(1, length)
-    at = torch.arange(length).double()
-    step = float(places[1] - places[0])
-    return (1 - (at - torch.from_numpy(places)[:, None]).abs() / step).clamp_min(0.0).float()
-
-
-def _spread(ways: np.ndarray) -> float:
-    """Largest distance in px between the same moments of ways (rows, columns, T, 2)."""
-    first = ways[:1, :1]
-    return float(np.sqrt(((ways - first) ** 2).sum(-1)).max())
