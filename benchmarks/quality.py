@@ -106,7 +106,7 @@ Deblur = Callable[[np.ndarray], np.ndarray]
 
 def deblurring(data: Path, engine: Engine) -> Iterator[Chapter]:
     """Blurred pairs by every method, then what sharp pictures lose."""
-    networks = deblurring_networks(engine)
+    ways = ways_to_deblur(engine)
     pairs = quality_blur.pairs(data / "deblur")
     exhibits = {p.name: Exhibit(p.name, {"blurred": p.blurred}) for p in pairs}
     before = {p.name: score(p.blurred, p.sharp, BORDER_PX) for p in pairs}
@@ -119,10 +119,8 @@ def deblurring(data: Path, engine: Engine) -> Iterator[Chapter]:
             exhibits[name].versions[label] = picture
 
     rows.append({"method": "nothing", **gains(pairs, before, {p.name: p.blurred for p in pairs})})
-    for label, apply in networks.items():
+    for label, apply in ways.items():
         add(label, {p.name: apply(p.blurred) for p in pairs})
-    if not catalog.deblurrer():
-        rows.append({"method": "a network: none is installed"})
     for label, method, told in rivals():
         given = [(p, kernel) for p in pairs if (kernel := told(p)) is not None]
         parameters = quality_blur.tuned(method, [(p, k) for p, k in given if p.tunes])
@@ -139,14 +137,14 @@ def deblurring(data: Path, engine: Engine) -> Iterator[Chapter]:
         "picture. Parameters: the best on the odd-numbered pairs.",
         rows,
         list(exhibits.values()),
-        next(iter(networks), "unsharp mask"),
+        next(iter(ways)),
         DEBLUR_SPOTS,
     )
-    yield sharp_pictures(made, networks)
+    yield sharp_pictures(made, ways)
 
 
-def deblurring_networks(engine: Engine) -> dict[str, Deblur]:
-    """Every deblurring network in full, and what `auto` does with the one that is the default."""
+def ways_to_deblur(engine: Engine) -> dict[str, Deblur]:
+    """Every way to deblur in full, and what `auto` does with the one that is the default."""
 
     def through(spec: NetworkSpec | None, amount: int | None) -> Deblur:
         def apply(picture: np.ndarray) -> np.ndarray:
@@ -160,6 +158,8 @@ def deblurring_networks(engine: Engine) -> dict[str, Deblur]:
     default = catalog.deblurrer()
     if default is not None:
         found[f"wallprint, {default.name} auto"] = through(default, None)
+    found["wallprint, movement of the camera 100"] = through(None, 100)
+    found["wallprint, movement of the camera auto"] = through(None, None)
     return found
 
 
@@ -201,10 +201,10 @@ def gains(
     return cells
 
 
-def sharp_pictures(pictures: list[np.ndarray], networks: dict[str, Deblur]) -> Chapter:
+def sharp_pictures(pictures: list[np.ndarray], ways: dict[str, Deblur]) -> Chapter:
     """What deblurring takes from pictures that have no blur."""
     rows: list[dict[str, object]] = []
-    for label, apply in networks.items():
+    for label, apply in ways.items():
         lost, changed = [], []
         for truth in pictures:
             given = as_jpeg(truth, CLEAN_QUALITY, half_chroma=False)
@@ -223,7 +223,7 @@ def sharp_pictures(pictures: list[np.ndarray], networks: dict[str, Deblur]) -> C
         "Sharp pictures through the deblurring",
         f"The sharp pictures of the synthetic pairs, as JPEGs of quality {CLEAN_QUALITY} in full "
         "colour: one that equals the truth has no decibels to lose.",
-        rows or [{"method": "a network: none is installed"}],
+        rows,
         [],
         "",
     )

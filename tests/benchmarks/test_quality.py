@@ -20,6 +20,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.signal import fftconvolve
 
 from wallprint_testing.data import eval_data
+from wallprint_testing.engines import FakeEngine
 
 
 def texture(seed: int, side: int = 160) -> np.ndarray:
@@ -197,13 +198,16 @@ def test_gains_keep_real_and_synthetic_pairs_apart():
     assert quality.gains([real, made], before, {"made01": worse})["real dB"] is None
 
 
-def test_without_a_network_the_tables_say_so(monkeypatch):
+def test_without_a_network_there_is_the_movement_of_the_camera(monkeypatch):
     monkeypatch.setattr(quality.catalog, "deblurrer", lambda: None)
     monkeypatch.setattr(quality, "available", lambda _role: [])
-    networks = quality.deblurring_networks(engine=None)
-    assert networks == {}
-    chapter = quality.sharp_pictures([texture(1)], networks)
-    assert "none is installed" in str(chapter.rows)
+    ways = quality.ways_to_deblur(FakeEngine())
+    assert [name.removeprefix("wallprint, movement of the camera ") for name in ways] == [
+        "100", "auto",
+    ]  # fmt: skip
+    sharp = texture(1)
+    for apply in ways.values():
+        assert np.array_equal(apply(sharp), sharp)
 
 
 # Page --------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from wallprint_protocol.errors import Cancelled, WallprintError
+from wallprint_protocol.errors import Cancelled
 from wallprint_protocol.pixels import PixelLayout
 from wallprint_protocol.print_size import Size
 from wallprint_server.models import catalog

@@ -145,6 +145,8 @@ def _kernel_between(
 def _cleaned(kernel: Tensor, cut: float) -> Tensor:
     """Without what is negative, faint, or far from the rest; of sum 1."""
     kernel = kernel.clamp_min(0.0)
+    if float(kernel.max()) == 0.0:  # a picture without anything in it
+        kernel[kernel.shape[0] // 2, kernel.shape[1] // 2] = 1.0
     kernel = kernel * (kernel >= cut * kernel.max())
     labels = _labels(kernel > 0)
     masses = torch.zeros(int(labels.max()) + 1, device=kernel.device)
@@ -203,9 +205,11 @@ def _window(like: Tensor, ramp: int) -> Tensor:
 
 def _pads(like: Tensor, least: int) -> tuple[int, int, int, int]:
     """Borders, left, right, top and bottom, to a size that is fast to transform."""
+    height, width = like.shape
     beside, below = (
-        -(-(length + 2 * least) // 32) * 32 - length - least
-        for length in (like.shape[1], like.shape[0])
+        # There is no more to mirror than the picture itself.
+        min(-(-(length + 2 * least) // 32) * 32 - length - least, length - 1)
+        for length in (width, height)
     )
     return least, beside, least, below
 

@@ -607,16 +607,18 @@ class _Job:
         A network that the user has added is what he wants; without one only a shake of the camera
         that explains the picture is taken out of it.
         """
-        wanted, spec, blur = self.request.options.deblur, catalog.deblurrer(), None
-        if wanted is None:
-            blur = estimate_blur(self.request.source, self._luma)
-            wanted = (100 if blur.may_be_shake else 0) if spec is None else blur.amount
-        if not wanted or spec is not None:
-            return (spec, wanted) if wanted else None, blur, None
-        shake = estimate_shake(
-            self.request.source, self._luma, self.engine.device, self._stop_if_cancelled
-        )
-        return (None, wanted) if shake else None, blur, shake
+        wanted, spec = self.request.options.deblur, catalog.deblurrer()
+        if wanted == 0 or (wanted and spec):
+            return (spec, wanted) if wanted else None, None, None
+        blur = estimate_blur(self.request.source, self._luma)
+        if spec is not None:
+            return (spec, blur.amount) if blur.amount else None, blur, None
+        shake = None
+        if blur.may_be_shake:
+            shake = estimate_shake(
+                self.request.source, self._luma, self.engine.device, self._stop_if_cancelled
+            )
+        return (None, wanted or 100) if shake else None, blur, shake
 
     def _detail_budget(self) -> DetailBudget | None:
         """What the picture holds on this print; a first look and a cut-out do without."""

@@ -41,7 +41,7 @@ class Path:
     Attributes:
         terms: (TERMS, 2) coefficients of the Legendre polynomials over the exposure, x and y, px.
         misfit: squared difference between its kernel and the measured one, as a part of the
-            latter, and what its bends weigh; below 0.25 for real shakes.
+            latter, and what its bends weigh.
     """
 
     terms: Floats
@@ -56,6 +56,12 @@ class Path:
     def extent_px(self) -> float:
         """The larger side of the box around the way."""
         return float(np.ptp(self.places, 0).max())
+
+    @property
+    def roundness(self) -> float:
+        """How broad the way is, as a part of how long: 0 for a line, 1 for what fills a disc."""
+        broad, long = np.linalg.eigvalsh(np.cov(self.places.T))
+        return sqrt(max(0.0, float(broad)) / max(float(long), 1e-12))
 
     def backwards(self) -> Path:
         """The same way from its end; a kernel cannot tell."""

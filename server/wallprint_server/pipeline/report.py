@@ -35,7 +35,7 @@ class Report:
         device: name of the device.
         ppi: of the print.
         blocking: measured JPEG grid, when repair was automatic.
-        blur: measured blur, when deblurring was automatic.
+        blur: measured blur, where the deblurring depended on it.
         noise: its deviation in levels of 255, when repair was automatic; 0 where it does not count.
         shake: of the camera, where it was looked for and found.
         repair_amount: 0..100, as used.
@@ -234,10 +234,7 @@ class Report:
                 return [f"{found}, and removed (deblur {self.plan.deblur[1]})."]
             return [f"{found}; no movement of the camera explains it, so it stays."]
         if options.deblur and self.plan.deblur is None:
-            return [
-                "Deblurring was asked for, but no movement of the camera was found that would "
-                "explain a blur; nothing was deblurred."
-            ]
+            return ["Deblurring was asked for, but the picture seems sharp; nothing was deblurred."]
         return []
 
     def _on_the_wall(self, source_px: float) -> str:

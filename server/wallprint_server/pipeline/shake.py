@@ -35,10 +35,12 @@ Way = tuple[tuple[float, float], Path]  # where its window's middle is, px, and 
 # Below this a kernel has no direction: sharp pictures read up to 4.0 px, a defocus of 3 px radius
 # up to 4.7.
 LEAST_PX = 5.0
-# Ways of real shakes miss their kernels by less; those of tangles by more.
-MOST_MISFIT = 0.25
+# Ways of real shakes miss their kernels by less, what is read from noise and tangles by more.
+MOST_MISFIT = 0.3
 # A way that differs from the other tunings' by its own size is that much worse.
 DISAGREEMENT = 0.3
+# A way as broad as long is how a defocus is read, at 0.9 and more; shakes come to 0.6.
+MOST_ROUND = 0.8
 WINDOW_PX = 512
 LEAST_WINDOW_PX = 2 * KERNEL_PX
 WINDOWS, WINDOWS_A_SIDE = 4, 3
@@ -65,7 +67,7 @@ class Shake:
         roll: (TERMS,) of the camera's roll, radians.
         zoom: (TERMS,) of its zoom, parts.
         size: of the picture.
-        misfit: of the best window, see `Path`.
+        misfit: of the best window, see `Path`; from 0.3 on it would not be believed.
         windows: how many places of the picture it explains.
     """
 
@@ -134,7 +136,7 @@ def _estimated(
             path = _path_of(_linear(luma(rect), reduction).to(device), between)
             if path.extent_px > MOST_PX:
                 break  # it may go on outside of the kernel
-            if path.extent_px < LEAST_PX:
+            if path.extent_px < LEAST_PX or path.roundness > MOST_ROUND:
                 still += 1
                 if still > (1 - AGREEING) * len(rects):
                     return None
@@ -147,15 +149,18 @@ def _estimated(
 
 
 def _path_of(linear: Tensor, between: Callable[[], None]) -> Path:
-    """The way in one window: of those by several tunings the one that fits, and is not alone."""
+    """The way in one window: of those by several tunings the one that fits, and is not alone.
+
+    Its misfit has the disagreement of the others in it.
+    """
     ways = [fit_path(find_kernel(linear, tuning, between), between) for tuning in TUNINGS]
     usual = max(1.0, float(np.median([way.extent_px for way in ways])))
 
-    def doubt(way: Path) -> float:
+    def doubted(way: Path) -> Path:
         apart = float(np.mean([distance(way, other) for other in ways]))
-        return way.misfit + DISAGREEMENT * apart / usual
+        return Path(way.terms, way.misfit + DISAGREEMENT * apart / usual)
 
-    return min(ways, key=doubt)
+    return min(map(doubted, ways), key=lambda way: way.misfit)
 
 
 def _motion(
