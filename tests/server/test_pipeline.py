@@ -606,13 +606,6 @@ def test_rows_are_reported_when_they_are_final() -> None:
     assert report.to_map()["tiles"] == len(rows) - 1
 
 
-def test_asking_for_deblurring_without_a_network_is_refused_and_auto_does_nothing() -> None:
-    with pytest.raises(WallprintError, match="deblur"):
-        run_pipeline(u8(photo()), RGB8, Size(600, 440), engine=FakeEngine(), deblur=50)
-    _, report = run_pipeline(u8(photo()), RGB8, Size(600, 440), engine=FakeEngine(), deblur=None)
-    assert report.to_map()["deblur"] == 0
-
-
 def _jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
     buffer = io.BytesIO()
     Image.fromarray(picture.astype(np.uint8)).save(buffer, "JPEG", quality=quality)

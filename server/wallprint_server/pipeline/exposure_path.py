@@ -1,7 +1,7 @@
 """The way a camera went during the exposure, from the blur kernel that it left.
 
 A kernel says where light fell and how much, not when. The hand that held the camera moved
-smoothly, so of all ways that leave such a kernel the smooth one is taken, and with it come: a
+smoothly, so of all ways that leave such a kernel the likeliest is taken, and with it come: a
 kernel without the noise of the measured one, where the picture stood in the middle of the exposure,
 and a misfit that tells whether the kernel is a way at all. Knows nothing of pictures.
 
@@ -24,13 +24,17 @@ from torch import Tensor
 Floats = npt.NDArray[np.float64]
 
 MOMENTS = 49  # of a path, evenly in time; odd, so that one is the middle
-TERMS = 7  # Legendre polynomials over time: standing, even motion, and what bends it
+TERMS = 9  # Legendre polynomials over time that hold a path; seven do within a part in a hundred
 PROPOSALS, TRIED = 8000, 48
-STEPS, RATE = 120, 0.3
+STEPS, RATE = 120, 0.06
 LIGHT_PX = 1.0  # Gaussian width of the pen that draws a path
 # Kernel and path are compared coarsely first: in parts of the kernel's size.
 COARSE = 0.12
-BEND_WEIGHT = 1e-3
+# A hand drifts evenly and swings once or so in each direction; of ways that leave the same kernel
+# that of the least drift and swing is the likeliest. Swings are this much smaller than drifts.
+SWING = 0.35
+UNLIKELY = 5e-3
+WAVES = (0.5, 1.3)  # swings over the exposure
 SEED = 0  # the same picture must give the same print
 
 
@@ -41,7 +45,7 @@ class Path:
     Attributes:
         terms: (TERMS, 2) coefficients of the Legendre polynomials over the exposure, x and y, px.
         misfit: squared difference between its kernel and the measured one, as a part of the
-            latter, and what its bends weigh.
+            latter, and what makes it unlikely before the kernel is seen.
     """
 
     terms: Floats
@@ -71,7 +75,7 @@ class Path:
 
 def places_of(terms: Floats) -> Floats:
     """(MOMENTS, 2) of (TERMS, 2): see `Path.places`."""
-    places = _polynomials().double().numpy().T @ terms
+    places = _polynomials().T @ terms
     middle: Floats = places - places[MOMENTS // 2]
     return middle
 
@@ -95,33 +99,27 @@ def fit_path(kernel: Tensor, between: Callable[[], None] = lambda: None) -> Path
 
 
 def _fitted(kernel: Tensor, between: Callable[[], None]) -> Path:
-    device, side = kernel.device, kernel.shape[0]
-    at = (torch.arange(side, device=device) - side // 2).float()
+    side = kernel.shape[0]
+    at = (torch.arange(side, device=kernel.device) - side // 2).float()
     shares = torch.stack([kernel.sum(0), kernel.sum(1)])  # over x, over y
     middle = (shares * at).sum(1)
     size = sqrt(float((shares * (at - middle[:, None]).square()).sum()))
-    polynomials = _polynomials().to(device)
-    coarse = max(LIGHT_PX, COARSE * size)
-    draw = _Pen(kernel, polynomials)
+    pen, coarse = _Pen(kernel), max(LIGHT_PX, COARSE * size)
     with torch.no_grad():
-        terms = _proposals(size).to(device)
-        terms[:, 0] += middle
-        likeness = torch.cat([draw.likeness(some, coarse) for some in torch.split(terms, 400)])
-        terms = terms[likeness.topk(TRIED).indices].clone()
-    weights = torch.arange(TERMS, device=device).float().square()
-    weights[:2] = 0.0  # an even motion bends nowhere
-    bend = BEND_WEIGHT / (size**2 + 1)
+        hands = _Hands.proposed(kernel.device, size, middle)
+        likeness = torch.cat(
+            [pen.likeness(some, coarse) for some in torch.split(hands.places(), 400)]
+        )
+        hands = hands.chosen(likeness.topk(TRIED).indices)
 
     def costs(light_px: float) -> Tensor:
-        bends = (terms * weights[:, None]).square().sum((1, 2))
-        return draw.misfit(terms, light_px) + bend * bends
+        return pen.misfit(hands.places(), light_px) + UNLIKELY * hands.unlikeliness()
 
-    terms.requires_grad_(True)
-    optimizer: Any = torch.optim.Adam([terms], lr=RATE)
+    optimizer: Any = torch.optim.Adam(hands.numbers, lr=RATE)
     for step in range(STEPS):
         between()
         done = step / STEPS
-        optimizer.param_groups[0]["lr"] = RATE * (1 + cos(pi * done)) / 2 + 0.01
+        optimizer.param_groups[0]["lr"] = RATE * (1 + cos(pi * done)) / 2 + 0.002
         optimizer.zero_grad()
         loss: Any = costs(LIGHT_PX + (coarse - LIGHT_PX) * max(0.0, 1 - 2 * done)).sum()
         loss.backward()
@@ -129,31 +127,91 @@ def _fitted(kernel: Tensor, between: Callable[[], None]) -> Path:
     with torch.no_grad():
         cost = costs(LIGHT_PX)
         best = int(cost.argmin())
-        return Path(terms[best].double().cpu().numpy(), float(cost[best]))
+        places = hands.places()[best].double().cpu().numpy()
+    terms: Floats = np.linalg.pinv(_polynomials().T) @ places
+    return Path(terms, float(cost[best]))
+
+
+class _Hands:
+    """Many hands that drift and swing; what each does along x and y.
+
+    Args:
+        size: px.
+        drift: (B, 1, 2) over the exposure, in `size`.
+        swing: (B, 1, 2) amplitude, in `size`.
+        waves: (B, 1, 2) swings over the exposure.
+        phase: (B, 1, 2) of the swing in the middle, in turns.
+        where: (B, 1, 2) mean place, in `size`.
+    """
+
+    def __init__(
+        self, size: float, drift: Tensor, swing: Tensor, waves: Tensor, phase: Tensor, where: Tensor
+    ) -> None:
+        self.numbers = [drift, swing, waves, phase, where]
+        self._size = size
+
+    @classmethod
+    def proposed(cls, device: torch.device, size: float, middle: Tensor) -> _Hands:
+        """PROPOSALS of them around `middle` (2,), all of root mean square `size` px."""
+        random = torch.Generator().manual_seed(SEED)
+
+        def normal() -> Tensor:
+            return torch.randn(PROPOSALS, 1, 2, generator=random)
+
+        def uniform(axes: int = 2) -> Tensor:
+            return torch.rand(PROPOSALS, 1, axes, generator=random)
+
+        drift, swing = normal(), SWING * 2 * uniform(1) * normal()
+        waves, phase = 0.4 + uniform(), uniform()
+        nowhere = torch.zeros_like(drift)
+        shape = cls(1.0, drift, swing, waves, phase, nowhere).places()
+        scale = shape.square().sum(2).mean(1).sqrt().view(-1, 1, 1)
+        numbers = (drift / scale, swing / scale, waves, phase)
+        where = (middle / size).expand(PROPOSALS, 1, 2)
+        return cls(size, *(x.to(device) for x in numbers), where.clone())
+
+    def chosen(self, which: Tensor) -> _Hands:
+        """Some of them, ready to be bettered."""
+        return _Hands(self._size, *(x[which].clone().requires_grad_() for x in self.numbers))
+
+    def places(self) -> Tensor:
+        """(B, MOMENTS, 2) px."""
+        drift, swing, waves, phase, where = self.numbers
+        t = torch.linspace(-0.5, 0.5, MOMENTS, device=drift.device).view(1, -1, 1)
+        way = drift * t + swing * torch.sin(tau * (t * waves + phase))
+        return self._size * (way - way.mean(1, keepdim=True) + where)
+
+    def unlikeliness(self) -> Tensor:
+        """(B,): what speaks against each before a kernel is seen."""
+        drift, swing, waves, _, _ = self.numbers
+        low, high = WAVES
+        strange = (waves - (low + high) / 2).abs() - (high - low) / 2
+        return (
+            drift.square() + (swing / SWING).square() + 10 * strange.clamp_min(0.0).square()
+        ).sum((1, 2))
 
 
 class _Pen:
     """Draws ways as light, many at once, and compares it with a kernel's."""
 
-    def __init__(self, kernel: Tensor, polynomials: Tensor) -> None:
-        self._kernel, self._polynomials = kernel, polynomials
+    def __init__(self, kernel: Tensor) -> None:
+        self._kernel = kernel
         side = kernel.shape[0]
         self._at = (torch.arange(side, device=kernel.device) - side // 2).float()
 
-    def misfit(self, terms: Tensor, light_px: float) -> Tensor:
-        """(B,) of (B, TERMS, 2): squared difference as a part of the kernel's own square."""
+    def misfit(self, places: Tensor, light_px: float) -> Tensor:
+        """(B,) of (B, T, 2): squared difference as a part of the kernel's own square."""
         wanted = self._soft(light_px)
-        drawn = self._drawn(terms, light_px)
+        drawn = self._drawn(places, light_px)
         return (drawn - wanted).square().sum((1, 2)) / wanted.square().sum()
 
-    def likeness(self, terms: Tensor, light_px: float) -> Tensor:
+    def likeness(self, places: Tensor, light_px: float) -> Tensor:
         """(B,): correlation, but for a factor that is the same for all."""
-        drawn = self._drawn(terms, light_px)
+        drawn = self._drawn(places, light_px)
         return (drawn * self._soft(light_px)).sum((1, 2)) / drawn.square().sum((1, 2)).sqrt()
 
-    def _drawn(self, terms: Tensor, light_px: float) -> Tensor:
+    def _drawn(self, places: Tensor, light_px: float) -> Tensor:
         """(B, k, k): the light along each way."""
-        places = torch.einsum("bjc,jt->btc", terms, self._polynomials)
         x, y = (
             torch.exp(-0.5 * ((self._at - places[..., c : c + 1]) / light_px).square())
             for c in (0, 1)
@@ -167,30 +225,10 @@ class _Pen:
         return pen @ self._kernel @ pen.T
 
 
-def _proposals(size: float) -> Tensor:
-    """(PROPOSALS, TERMS, 2): ways that hands go, even motion and a swing, of a root mean square."""
-    random = torch.Generator().manual_seed(SEED)
-    t = torch.linspace(-0.5, 0.5, MOMENTS).view(1, -1, 1)
-
-    def uniform(axes: int) -> Tensor:
-        return torch.rand(PROPOSALS, 1, axes, generator=random)
-
-    even, swing = (torch.randn(PROPOSALS, 1, 2, generator=random) for _ in range(2))
-    waves, phase = 0.4 + 1.2 * uniform(2), uniform(2)
-    places = even * t + 2 * uniform(1) * swing * torch.sin(tau * (t * waves + phase))
-    places = places - places.mean(1, keepdim=True)
-    places = places * (size / places.square().sum(2).mean(1).sqrt()).view(-1, 1, 1)
-    inverse = torch.linalg.pinv(_polynomials().T)
-    return torch.einsum("jt,btc->bjc", inverse, places)
-
-
-def _polynomials() -> Tensor:
+def _polynomials() -> Floats:
     """(TERMS, MOMENTS): Legendre polynomials over the exposure."""
-    x = torch.linspace(-1.0, 1.0, MOMENTS)
-    found = [torch.ones(MOMENTS), x]
-    for n in range(1, TERMS - 1):
-        found.append(((2 * n + 1) * x * found[n] - n * found[n - 1]) / (n + 1))
-    return torch.stack(found)
+    found: Floats = np.polynomial.legendre.legvander(np.linspace(-1, 1, MOMENTS), TERMS - 1).T
+    return found
 
 
 def _cropped(kernel: Tensor, border: int = 4) -> Tensor:

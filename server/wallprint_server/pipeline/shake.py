@@ -41,6 +41,7 @@ MOST_MISFIT = 0.3
 DISAGREEMENT = 0.3
 # A way as broad as long is how a defocus is read, at 0.9 and more; shakes come to 0.6.
 MOST_ROUND = 0.8
+SURE = 2  # tunings that see no shake: the others would not either
 WINDOW_PX = 512
 LEAST_WINDOW_PX = 2 * KERNEL_PX
 WINDOWS, WINDOWS_A_SIDE = 4, 3
@@ -136,7 +137,7 @@ def _estimated(
             path = _path_of(_linear(luma(rect), reduction).to(device), between)
             if path.extent_px > MOST_PX:
                 break  # it may go on outside of the kernel
-            if path.extent_px < LEAST_PX or path.roundness > MOST_ROUND:
+            if _is_still(path):
                 still += 1
                 if still > (1 - AGREEING) * len(rects):
                     return None
@@ -153,7 +154,11 @@ def _path_of(linear: Tensor, between: Callable[[], None]) -> Path:
 
     Its misfit has the disagreement of the others in it.
     """
-    ways = [fit_path(find_kernel(linear, tuning, between), between) for tuning in TUNINGS]
+    ways: list[Path] = []
+    for tuning in TUNINGS:
+        ways.append(fit_path(find_kernel(linear, tuning, between), between))
+        if len(ways) == SURE and all(map(_is_still, ways)):
+            break
     usual = max(1.0, float(np.median([way.extent_px for way in ways])))
 
     def doubted(way: Path) -> Path:
@@ -161,6 +166,10 @@ def _path_of(linear: Tensor, between: Callable[[], None]) -> Path:
         return Path(way.terms, way.misfit + DISAGREEMENT * apart / usual)
 
     return min(map(doubted, ways), key=lambda way: way.misfit)
+
+
+def _is_still(path: Path) -> bool:
+    return path.extent_px < LEAST_PX or path.roundness > MOST_ROUND
 
 
 def _motion(
