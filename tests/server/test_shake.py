@@ -105,7 +105,7 @@ def test_a_way_is_read_from_its_kernel(terms: Floats) -> None:
     found = path.places
     if np.abs(found[0] - places[0]).max() > np.abs(found[-1] - places[0]).max():
         found = found[::-1]
-    assert path.misfit < 0.05
+    assert path.misfit < 0.15
     assert np.abs(found - places).max() < 1.0
     assert path.extent_px == pytest.approx(np.ptp(places, 0).max(), rel=0.1)
 

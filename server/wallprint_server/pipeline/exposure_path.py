@@ -137,18 +137,13 @@ class _Hands:
 
     Args:
         size: px.
-        drift: (B, 1, 2) over the exposure, in `size`.
-        swing: (B, 1, 2) amplitude, in `size`.
-        waves: (B, 1, 2) swings over the exposure.
-        phase: (B, 1, 2) of the swing in the middle, in turns.
-        where: (B, 1, 2) mean place, in `size`.
+        numbers: five of (B, 1, 2): the drift over the exposure, in `size`; the swing's amplitude,
+            in `size`; its waves over the exposure; its phase in the middle, in turns; the mean
+            place, in `size`.
     """
 
-    def __init__(
-        self, size: float, drift: Tensor, swing: Tensor, waves: Tensor, phase: Tensor, where: Tensor
-    ) -> None:
-        self.numbers = [drift, swing, waves, phase, where]
-        self._size = size
+    def __init__(self, size: float, *numbers: Tensor) -> None:
+        self._size, self.numbers = size, list(numbers)
 
     @classmethod
     def proposed(cls, device: torch.device, size: float, middle: Tensor) -> _Hands:

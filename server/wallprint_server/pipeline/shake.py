@@ -32,15 +32,15 @@ from .repair import Luma, sample_rects
 Floats = npt.NDArray[np.float64]
 Way = tuple[tuple[float, float], Path]  # where its window's middle is, px, and the way there
 
-# Below this a kernel has no direction: sharp pictures read up to 4.0 px, a defocus of 3 px radius
-# up to 4.7.
-LEAST_PX = 5.0
+# Below this a kernel has no direction: of 21 sharp pictures two read more, which have no blurred
+# edges and so are not looked at.
+LEAST_PX = 4.5
 # Ways of real shakes miss their kernels by less, what is read from noise and tangles by more.
 MOST_MISFIT = 0.3
 # A way that differs from the other tunings' by its own size is that much worse.
 DISAGREEMENT = 0.3
-# A way as broad as long is how a defocus is read, at 0.9 and more; shakes come to 0.6.
-MOST_ROUND = 0.8
+# A way as broad as long is how a defocus is read: Gaussians at 0.78 and more, discs at 0.92.
+MOST_ROUND = 0.7
 SURE = 2  # tunings that see no shake: the others would not either
 WINDOW_PX = 512
 LEAST_WINDOW_PX = 2 * KERNEL_PX
