@@ -16,7 +16,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil, floor
+from math import ceil, floor, inf
 
 import numpy as np
 import torch
@@ -28,12 +28,13 @@ from .blind_kernel import spectrum_of
 from .shake import Floats, Shake
 
 ROUNDS, DRAFT_ROUNDS = 30, 8
-SMOOTH = 0.005  # weight of the total variation in a clean picture
+SMOOTH = 0.005  # weight of the total variation
 CLIPPED = 0.98  # brighter than this a sensor may have been full
 # A roll or zoom changes the kernel from place to place. Kernels are drawn at the crossings of a
 # grid over the whole picture, so that tiles agree, and mixed between them; from one to the next the
 # ends of the way move by this, px.
 KERNEL_STEP_PX = 1.0
+SAME_PX = 0.05  # less than this over the whole picture is nothing
 DARKEST = 1e-5
 MIRRORED_PX = 32  # of a picture beyond its border, and a kernel
 
@@ -45,21 +46,14 @@ class Deconvolution:
         shake: the camera's motion.
         between: called between rounds; what it raises ends the work.
         draft: for a first look: fewer rounds.
-        smooth: weight of the total variation; more for noise.
     """
 
     multiple = 1
-    bytes_per_px = 700.0
+    bytes_per_px = 1000.0
     window_px = 768
 
-    def __init__(
-        self,
-        shake: Shake,
-        between: Callable[[], None],
-        draft: bool = False,
-        smooth: float = SMOOTH,
-    ) -> None:
-        self._shake, self._between, self._smooth = shake, between, smooth
+    def __init__(self, shake: Shake, between: Callable[[], None], draft: bool = False) -> None:
+        self._shake, self._between = shake, between
         self._rounds = DRAFT_ROUNDS if draft else ROUNDS
         self.border_px, self._pitch_px = border_for(shake), pitch_for(shake)
 
@@ -77,11 +71,13 @@ class Deconvolution:
         shares = y_shares[:, None, :, None] * x_shares[None, :, None]
         kernels = drawn(torch.from_numpy(ways)).to(inside)
         blur = _Blur(kernels, shares.flatten(0, 1).to(inside), height, width)
-        light = _unshaken(decode_srgb(inside), blur, self._rounds, self._smooth, self._between)
+        light = _unshaken(decode_srgb(inside), blur, self._rounds, self._between)
         return encode_srgb(light)
 
     def _nodes(self, start: int, length: int) -> tuple[Floats, Tensor]:
         """Crossings along one axis of a window, and (n, length) how much each counts."""
+        if self._pitch_px == inf:
+            return np.zeros(1), torch.ones(1, length)
         first, last = (floor(at / self._pitch_px) for at in (start, start + length - 1))
         nodes = np.arange(first, last + 2, dtype=np.float64) * self._pitch_px
         at = torch.arange(start, start + length).double()
@@ -90,12 +86,13 @@ class Deconvolution:
 
 
 def pitch_for(shake: Shake) -> float:
-    """Distance in px of the places for which kernels are drawn."""
+    """Distance in px of the places for which kernels are drawn; infinite for one kernel."""
     # The way changes evenly over the picture, so any place tells.
     here, there = shake.places(0, 0), shake.places(1000, 0)
     per_px = float(np.sqrt(((there - here) ** 2).sum(1)).max()) / 1000
-    longest = 2.0 * max(shake.size.width, shake.size.height)
-    return min(longest, KERNEL_STEP_PX / max(per_px, 1e-9))
+    if per_px * max(shake.size.width, shake.size.height) < SAME_PX:
+        return inf
+    return KERNEL_STEP_PX / per_px
 
 
 def border_for(shake: Shake) -> int:
@@ -144,31 +141,25 @@ class _Blur:
 
     def shaken(self, x: Tensor) -> Tensor:
         """(1, C, H, W) as the camera would see it."""
-        spectrum = torch.fft.rfft2(x)
-        if len(self._spectra) == 1:
-            return self._back(spectrum * self._spectra[0])
-        return torch.stack(
-            [s * self._back(spectrum * k) for k, s in zip(self._spectra, self._shares, strict=True)]
-        ).sum(0)
+        spectrum, total = torch.fft.rfft2(x), torch.zeros_like(x)
+        for kernel, share in zip(self._spectra, self._shares, strict=True):
+            total += share * self._back(spectrum * kernel)
+        return total
 
     def returned(self, x: Tensor) -> Tensor:
         """The transpose of `shaken`: light of the picture back to where it may have come from."""
-        if len(self._spectra) == 1:
-            return self._back(torch.fft.rfft2(x) * self._spectra[0].conj())
-        spectrum = sum(
-            torch.fft.rfft2(x * s) * k.conj()
-            for k, s in zip(self._spectra, self._shares, strict=True)
+        total: Tensor = sum(
+            torch.fft.rfft2(x * share) * kernel.conj()
+            for kernel, share in zip(self._spectra, self._shares, strict=True)
         )
-        return self._back(torch.as_tensor(spectrum))
+        return self._back(total)
 
     def _back(self, spectrum: Tensor) -> Tensor:
         back: Tensor = torch.fft.irfft2(spectrum, s=self._size)
         return back
 
 
-def _unshaken(
-    taken: Tensor, blur: _Blur, rounds: int, smooth: float, between: Callable[[], None]
-) -> Tensor:
+def _unshaken(taken: Tensor, blur: _Blur, rounds: int, between: Callable[[], None]) -> Tensor:
     """(1, C, h, w) linear light that, shaken, is `taken`."""
     shape = taken.shape[-2:]
     room = min(shape) > max(blur.pad)
@@ -181,7 +172,7 @@ def _unshaken(
         ratio = taken.clamp_min(DARKEST) / seen
         ratio = torch.where(full & (seen > taken), 1.0, ratio)
         light = light * blur.returned(ratio) / weight.clamp_min(0.1)
-        light = (light / (1 - smooth * _curvature(light)).clamp_min(0.5)).clamp(0.0, 4.0)
+        light = (light / (1 - SMOOTH * _curvature(light)).clamp_min(0.5)).clamp(0.0, 4.0)
     return light[..., blur.rows, blur.columns]
 
 

@@ -129,6 +129,7 @@ def estimate_shake(
 def _estimated(
     size: Size, luma: Callable[[Rect], Luma], device: torch.device, between: Callable[[], None]
 ) -> Shake | None:
+    """A way longer than a kernel's side is looked for in the picture made smaller."""
     for reduction in range(1, MOST_REDUCTION + 1):
         rects = _window_rects(size, luma, reduction)
         found: list[Way] = []
@@ -172,21 +173,19 @@ def _is_still(path: Path) -> bool:
     return path.extent_px < LEAST_PX or path.roundness > MOST_ROUND
 
 
-def _motion(
-    size: Size, found: list[tuple[tuple[float, float], Path]], windows: int
-) -> Shake | None:
+def _motion(size: Size, found: list[Way], windows: int) -> Shake | None:
     """The motion of the camera that explains most of the windows' ways."""
     if not found:
         return None
     best = min((path for _, path in found), key=lambda path: path.misfit)
     turned = [
-        (centre, min((path, path.backwards()), key=lambda way: _apart(way.terms, best.terms)))
+        (centre, min((path, path.backwards()), key=lambda way: _apart(way.places, best.places)))
         for centre, path in found
     ]
     while True:
         shift, roll, zoom = _least_squares(size, turned)
         shake = Shake(shift, roll, zoom, size, best.misfit, len(turned))
-        stray = [_stray(shake, centre, path) for centre, path in turned]
+        stray = [_apart(shake.places(*centre), path.places) for centre, path in turned]
         if max(stray) <= max(STRAY_PX, STRAY * shake.extent_px):
             break
         del turned[int(np.argmax(stray))]
@@ -215,13 +214,7 @@ def _turned(roll: Floats, zoom: Floats, dx: float, dy: float) -> Floats:
 
 def _apart(a: Floats, b: Floats) -> float:
     """Root mean square distance in px of two ways moment by moment, wherever they lie."""
-    p, q = (places - places.mean(0) for places in (places_of(a), places_of(b)))
-    return float(np.sqrt(((p - q) ** 2).sum(1).mean()))
-
-
-def _stray(shake: Shake, centre: tuple[float, float], path: Path) -> float:
-    places = shake.places(*centre)
-    p, q = (way - way.mean(0) for way in (places, path.places))
+    p, q = (places - places.mean(0) for places in (a, b))
     return float(np.sqrt(((p - q) ** 2).sum(1).mean()))
 
 
