@@ -234,7 +234,9 @@ class Report:
                 return [f"{found}, and removed (deblur {self.plan.deblur[1]})."]
             return [f"{found}; no movement of the camera explains it, so it stays."]
         if options.deblur and self.plan.deblur is None:
-            return ["Deblurring was asked for, but the picture seems sharp; nothing was deblurred."]
+            return [
+                "Deblurring was asked for, but no blur was seen in the edges; nothing was deblurred."
+            ]
         return []
 
     def _on_the_wall(self, source_px: float) -> str:
