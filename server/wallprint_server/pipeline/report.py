@@ -235,7 +235,8 @@ class Report:
             return [f"{found}; no movement of the camera explains it, so it stays."]
         if options.deblur and self.plan.deblur is None:
             return [
-                "Deblurring was asked for, but no blur was seen in the edges; nothing was deblurred."
+                "Deblurring was asked for, but no blur was seen in the edges; "
+                "nothing was deblurred."
             ]
         return []
 
