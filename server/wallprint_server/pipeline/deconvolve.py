@@ -25,7 +25,8 @@ from torch.nn import functional as F
 
 from ..imaging.color import decode_srgb, encode_srgb
 from .blind_kernel import spectrum_of
-from .shake import Floats, Shake
+from .exposure_path import Floats
+from .shake import Shake
 
 ROUNDS, DRAFT_ROUNDS = 30, 8
 SMOOTH = 0.005  # weight of the total variation

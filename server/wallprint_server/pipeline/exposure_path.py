@@ -11,6 +11,7 @@ Reference:
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, pi, sqrt, tau
@@ -87,7 +88,7 @@ def distance(a: Path, b: Path) -> float:
 
 
 def fit_path(kernel: Tensor, between: Callable[[], None] = lambda: None) -> Path:
-    """The smooth way whose kernel is most like a measured one.
+    """The drift and swing whose kernel is most like a measured one.
 
     Args:
         kernel: (k, k), k odd, >= 0, of sum 1; the light's distribution around the middle.
@@ -220,6 +221,7 @@ class _Pen:
         return pen @ self._kernel @ pen.T
 
 
+@functools.cache
 def _polynomials() -> Floats:
     """(TERMS, MOMENTS): Legendre polynomials over the exposure."""
     found: Floats = np.polynomial.legendre.legvander(np.linspace(-1, 1, MOMENTS), TERMS - 1).T

@@ -228,12 +228,13 @@ class Report:
                 f"The camera moved by {self._on_the_wall(self.shake.extent_px)} while the picture "
                 f"was taken; that was taken out (deblur {self.plan.deblur[1]})."
             ]
-        if self.blur is not None and self.blur.amount:
+        asked = bool(options.deblur)
+        if self.blur is not None and (self.blur.amount or (asked and self.blur.may_be_shake)):
             found = f"Blur of {self._on_the_wall(self.blur.width_px)} was found"
             if self.plan.deblur is not None:
                 return [f"{found}, and removed (deblur {self.plan.deblur[1]})."]
             return [f"{found}; no movement of the camera explains it, so it stays."]
-        if options.deblur and self.plan.deblur is None:
+        if asked and self.plan.deblur is None:
             return [
                 "Deblurring was asked for, but no blur was seen in the edges; "
                 "nothing was deblurred."

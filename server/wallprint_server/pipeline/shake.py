@@ -18,7 +18,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -26,10 +25,9 @@ from wallprint_protocol.print_size import Rect, Size
 
 from ..imaging.color import decode_srgb
 from .blind_kernel import KERNEL_PX, TUNINGS, find_kernel
-from .exposure_path import Path, distance, fit_path, places_of
+from .exposure_path import Floats, Path, distance, fit_path, places_of
 from .repair import Luma, sample_rects
 
-Floats = npt.NDArray[np.float64]
 Way = tuple[tuple[float, float], Path]  # where its window's middle is, px, and the way there
 
 # Below this a kernel has no direction: of 21 sharp pictures two read more, which have no blurred
