@@ -111,6 +111,12 @@ def test_a_way_is_read_from_its_kernel(terms: Floats) -> None:
     assert path.extent_px == pytest.approx(np.ptp(places, 0).max(), rel=0.15)
 
 
+def test_a_picture_stands_where_it_was_in_the_middle_of_the_exposure() -> None:
+    for terms in (LINE, BOW):
+        assert np.abs(places_of(terms)[MOMENTS // 2]).max() < 1e-9
+        assert np.abs(places_of(terms).mean(0)).max() > 1.0 or terms is LINE
+
+
 def test_the_same_kernel_gives_the_same_way_and_a_tangle_none() -> None:
     kernel = drawn(torch.from_numpy(places_of(BOW))[None])[0]
     assert np.array_equal(fit_path(kernel).terms, fit_path(kernel).terms)
