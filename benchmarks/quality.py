@@ -34,6 +34,7 @@ from wallprint_server.models import catalog, store
 from wallprint_server.models.catalog import NetworkSpec
 from wallprint_server.models.engine import Engine
 from wallprint_server.pipeline.enhance import enhance
+from wallprint_server.pipeline.report import Report
 from wallprint_server.raster import Raster
 
 RGB8 = PixelLayout("RGB", "u8")
@@ -65,6 +66,13 @@ ENLARGEMENT_SPOTS = (
 
 def run(picture: np.ndarray, out: Size, engine: Engine, **options: object) -> np.ndarray:
     """The whole pipeline on an (H, W, 3) uint8 array."""
+    return enhanced(picture, out, engine, **options)[0]
+
+
+def enhanced(
+    picture: np.ndarray, out: Size, engine: Engine, **options: object
+) -> tuple[np.ndarray, Report]:
+    """`run`, and its report."""
     source = size_of(picture)
     placement = Placement(
         out, Window(0, 0, source.width, source.height), Rect(0, 0, out.width, out.height)
@@ -75,7 +83,7 @@ def run(picture: np.ndarray, out: Size, engine: Engine, **options: object) -> np
         given.flush()
         made.truncate(out.pixels * 3)
         result = Raster(made.fileno(), out, 3)
-        enhance(
+        report = enhance(
             request,
             Raster(given.fileno(), source, 3),
             None,
@@ -85,7 +93,7 @@ def run(picture: np.ndarray, out: Size, engine: Engine, **options: object) -> np
             should_cancel=lambda: False,
         )
         data = result.read(Rect(0, 0, out.width, out.height))
-    return np.frombuffer(data, np.uint8).reshape(out.height, out.width, 3)
+    return np.frombuffer(data, np.uint8).reshape(out.height, out.width, 3), report
 
 
 def size_of(picture: np.ndarray) -> Size:

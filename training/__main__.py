@@ -3,6 +3,7 @@
     python -m training repair      --tiles PACK --out RUN --budget 60
     python -m training span-robust --tiles PACK --out RUN --budget 30 --scale 4
     python -m training mssnet      --tiles PACK --out RUN --budget 25
+    python -m training dering      --tiles PACK --out RUN --budget 30
     python -m training measure     --tiles PACK --out RUN --eval EVAL
 
 The last measures what a run has left, on another machine than the one that trained.
@@ -17,7 +18,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,12 @@ import torch
 from torch import Tensor, nn
 
 from wallprint_server.models.networks import mssnet_tensors
+from wallprint_server.models.networks.deringer import WIDTHS
 from wallprint_server.models.networks.mssnet import VARIANTS, MSSNet
 
 from . import result
 from .data import Tiles
+from .dering import DeringRecipe
 from .gates import Gate
 from .loop import Options, Run
 from .mssnet import LIGHT, MssnetRecipe
@@ -40,7 +43,7 @@ FINISHED, NOT_GOOD_ENOUGH, GIVE_AGAIN = 0, 1, 75
 # A deblurring network that a CPU can train in hours instead of weeks.
 SIZES = {**VARIANTS, "light": LIGHT, "narrow": (12, 8, 8)}
 
-AnyRecipe = RepairRecipe | SpanRecipe | MssnetRecipe
+AnyRecipe = RepairRecipe | SpanRecipe | MssnetRecipe | DeringRecipe
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tiles = Tiles(options.tiles, device, options.limit)
     kind = _kind(options, tiles, device)
     start = None if options.start is None else unpacked(result.read_weights([options.start]))
+    if options.keep and start is None and not isinstance(kind.recipe, SpanRecipe):
+        raise SystemExit("--keep needs --start: of new weights there is nothing to keep.")
     run = Run(
         kind.recipe,
         options.out,
@@ -102,8 +107,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         torch=torch.__version__,
     )
     net = run.averaged()
-    if isinstance(kind.recipe, SpanRecipe):
-        kind.recipe.keep_some(net, options.keep)
+    if options.keep:
+        # SPAN began with the published weights, whatever it was tuned from later.
+        first = kind.recipe.build().state_dict() if isinstance(kind.recipe, SpanRecipe) else start
+        assert first is not None
+        keep_some(net, first, options.keep)
     return finish(net, kind.recipe, facts, options)
 
 
@@ -113,6 +121,17 @@ def finish(net: nn.Module, recipe: AnyRecipe, facts: result.Facts, options: Any)
     packed = mssnet_tensors.packed(tensors) if isinstance(net, MSSNet) else tensors
     result.write_weights(options.out, facts, packed)
     return measure(recipe, facts, options)
+
+
+def keep_some(net: nn.Module, first: Mapping[str, Tensor], share: float) -> None:
+    """Move trained weights a part of the way back to those they began with, in place.
+
+    Between the two lie networks that are better at what the first were good at and hardly worse at
+    the rest (Wortsman et al., "Robust fine-tuning of zero-shot models", arXiv 2109.01903).
+    """
+    with torch.no_grad():
+        for key, tensor in net.state_dict().items():
+            tensor.lerp_(first[key].to(tensor.device), share)
 
 
 def unpacked(stored: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -162,6 +181,13 @@ def _kind(options: Any, tiles: Tiles, device: torch.device) -> Kind:
         shape = f"SPAN x{options.scale}, width 48 (arXiv 2311.12770), from the published weights"
         about = "Enlarges pictures that were compressed or noisy without magnifying that."
         licence = "Apache-2.0"  # as the weights that it begins with
+    elif options.network == "dering":
+        recipe = DeringRecipe(tiles)
+        if _is_gpu(device):
+            recipe = replace(recipe, batch=32, pieces=6000)
+        recipe = replace(recipe, pieces=options.pieces or recipe.pieces)
+        shape = f"U-Net from half resolution on, widths {', '.join(map(str, WIDTHS))}"
+        about = "Removes rings and doubled edges that a deconvolution leaves."
     else:
         sizes = options.sizes or SIZES[options.variant]
         recipe = MssnetRecipe(tiles, sizes=sizes, on_gpu=_is_gpu(device))
@@ -196,7 +222,7 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("--tiles", type=Path, required=True, help="folder of the tile pack")
     again.add_argument("--out", type=Path, required=True, help="folder of the run")
     again.add_argument("--eval", type=Path, required=True, help="folder of the evaluation pictures")
-    for name in ("repair", "span-robust", "mssnet"):
+    for name in ("repair", "span-robust", "mssnet", "dering"):
         one = networks.add_parser(name)
         one.add_argument("--tiles", type=Path, required=True, help="folder of the tile pack")
         one.add_argument("--out", type=Path, required=True, help="folder of the run")
@@ -207,6 +233,9 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--seed", type=int, default=1)
         one.add_argument("--start", type=Path, help="weights of an earlier run to begin with")
         one.add_argument("--rate", type=float, default=0.0, help="highest learning rate")
+        one.add_argument(
+            "--keep", type=float, default=0.0, help="share of the weights it began with, 0..1"
+        )
         one.add_argument("--profile", action="store_true", help="tell where a step's time goes")
         one.add_argument("--device", default="auto", help="auto, cpu or cuda")
         one.add_argument("--threads", type=int, default=0, help="of the CPU")
@@ -217,9 +246,8 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--limit", type=int, help="use only so many tiles")
         if name == "span-robust":
             one.add_argument("--scale", type=int, choices=(2, 4), default=4)
-            one.add_argument(
-                "--keep", type=float, default=0.0, help="share of the published weights, 0..1"
-            )
+        if name == "dering":
+            one.add_argument("--pieces", type=int, default=0, help="to deconvolve beforehand")
         if name == "mssnet":
             one.add_argument("--variant", choices=tuple(SIZES), default="light")
             one.add_argument("--sizes", type=_sizes, help="width,scale,vscale instead")

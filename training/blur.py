@@ -213,10 +213,7 @@ def blurred(
     """
     count, _, side, _ = sharp.shape
     device = sharp.device
-    gamma = uniform(draw, *GAMMA, count).view(-1, 1, 1, 1).to(device)
-    light = sharp.clamp(0, 1) ** gamma
-    gain = uniform(draw, 1.0, 2.5, count).view(-1, 1, 1, 1).to(device)
-    light = torch.where(sharp > BRIGHT, light * gain, light)  # lamps are brighter than white
+    light, gamma = lit(sharp, draw)
     extent = lengths(draw, count, mix)
     soft = convolved(light, kernels(draw, extent, mix.bend).to(device))
     moving = chance(draw, mix.moving, count).nonzero().flatten()
@@ -233,6 +230,25 @@ def blurred(
     if chosen.numel():
         at = chosen.to(device)
         soft[at] = defocused(light[at], radius[chosen].to(device), disc[chosen].to(device))
+    seen = photographed(soft, gamma, draw, noise, mix)
+    return seen, torch.where(lens, 0 * extent, extent)
+
+
+def lit(sharp: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Light of display-encoded pieces (B, 3, H, H), and the curve of each one's camera."""
+    count, device = len(sharp), sharp.device
+    gamma = uniform(draw, *GAMMA, count).view(-1, 1, 1, 1).to(device)
+    light = sharp.clamp(0, 1) ** gamma
+    gain = uniform(draw, 1.0, 2.5, count).view(-1, 1, 1, 1).to(device)
+    # Lamps are brighter than white.
+    return torch.where(sharp > BRIGHT, light * gain, light), gamma
+
+
+def photographed(
+    soft: Tensor, gamma: Tensor, draw: torch.Generator, noise: torch.Generator, mix: BlurMix
+) -> Tensor:
+    """Blurred light (B, 3, H, H) as a camera stores it: clipped, noisy, rounded, compressed."""
+    count, device = len(soft), soft.device
     soft = soft.clamp(0, 1)
     sigma = (uniform(draw, 0, 1, count).square() * mix.sigma).view(-1, 1, 1, 1).to(device)
     grain = torch.randn(soft.shape, generator=noise, device=device)
@@ -245,4 +261,4 @@ def blurred(
     if coded.numel():
         at = coded.to(device)
         seen[at] = jpeg.compress(seen[at], quality[coded].to(device), half[coded].to(device))
-    return seen, torch.where(lens, 0 * extent, extent)
+    return seen

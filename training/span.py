@@ -86,17 +86,6 @@ class SpanRecipe:
         bad, truth = batch
         return charbonnier(call(bad) - truth)
 
-    def keep_some(self, net: nn.Module, share: float) -> None:
-        """Move trained weights a part of the way back to the published ones, in place.
-
-        Between the two lie networks that are better on clean pictures and hardly worse on others
-        (Wortsman et al., "Robust fine-tuning of zero-shot models", arXiv 2109.01903).
-        """
-        published_ones = self.build().state_dict()
-        with torch.no_grad():
-            for key, tensor in net.state_dict().items():
-                tensor.lerp_(published_ones[key].to(tensor.device), share)
-
     def look(self, net: nn.Module) -> dict[str, float]:
         """PSNR of Y on held-out tiles, clean and from this program's own JPEG."""
         large = self.tiles.held_out(64 * self.scale)

@@ -47,12 +47,15 @@ def uri(colour: tuple[int, int, int], size: tuple[int, int] = (1040, 640)) -> st
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def passport() -> Passport:
+def passport(stages: list[dict[str, Any]]) -> Passport:
     request = Request.build(SOURCE, PixelLayout("RGB", "u8"), place(SOURCE, OUT, "keep"))
-    return Passport(request, "12" * 32, "file", "34" * 32, REPORT, icc="Some RGB")
+    report = {**REPORT, "stages": stages}
+    return Passport(request, "12" * 32, "file", "34" * 32, report, icc="Some RGB")
 
 
-def a_page(notes: tuple[str, ...] = ("A <note> & more.",)) -> str:
+def a_page(
+    notes: tuple[str, ...] = ("A <note> & more.",), stages: list[dict[str, Any]] = STAGES
+) -> str:
     red, blue = uri((220, 30, 30)), uri((30, 30, 220))
     crops = (
         Crop("finest detail", Rect(100, 100, 1040, 640), red, blue, Size(1040, 640)),
@@ -61,10 +64,10 @@ def a_page(notes: tuple[str, ...] = ("A <note> & more.",)) -> str:
     small = uri((220, 30, 30), (520, 320)), uri((30, 30, 220), (520, 320))
     far = Crop("from 188 cm, eye 20/20", Rect(100, 100, 2080, 1280), *small, Size(520, 320))
     sights = (Sight("20/20", 1880.0, 0.004, far), Sight("20/12", 1880.0, 0.25, far))
-    stages = tuple((name, uri((9, 99, 9), (460, 300))) for name in ("input", "repair", "enlarge"))
+    shown = tuple((name, uri((9, 99, 9), (460, 300))) for name in ("input", "repair", "enlarge"))
     return page(
-        Look(OUT, uri((90, 90, 90), (560, 420)), crops, sights, stages),
-        passport(),
+        Look(OUT, uri((90, 90, 90), (560, 420)), crops, sights, shown),
+        passport(stages),
         name="<b>print</b>.tif",
         seconds=5.0,
         notes=notes,
@@ -213,3 +216,22 @@ def test_pictures_are_taken_where_they_tell_most(
     assert [job.options.repair for job in jobs] == [0, 30, 30]
     assert jobs[2].options.model == "span-x4"
     assert all(job.options.sharpen == "none" for job in jobs)
+    # How the camera moved is read from the whole photograph.
+    jobs.clear()
+    shake = {"px": 9.0, "roll_degrees": 0.1, "misfit": 0.1, "windows": 1}
+    moved = {"stage": "deblur", "network": "dering", "strength": 100, "shake": shake}
+    look(request, read(small), read(full), {**REPORT, "stages": [moved]}, connection=None)  # type: ignore[arg-type]
+    assert [(job.source, job.options.deblur) for job in jobs] == [
+        (request.source, 0),
+        (request.source, 100),
+    ]
+
+
+def test_a_shake_is_explained_as_one() -> None:
+    shake = {"px": 9.5, "roll_degrees": 0.1, "misfit": 0.1, "windows": 1}
+    moved = {"stage": "deblur", "network": "dering", "strength": 80, "sha256": "", "shake": shake}
+    text = a_page(stages=[moved])
+    assert "The camera moved by 9.5 px" in text
+    assert "(80 of 100)" in text
+    assert "MSSNet works" not in text
+    assert "MSSNet works" in a_page(stages=[{**moved, "network": "user-x", "shake": None}])

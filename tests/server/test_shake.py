@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from math import radians
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from wallprint_protocol.print_size import Rect, Size
 from wallprint_server.imaging.color import decode_srgb, encode_srgb
 from wallprint_server.pipeline import shake as shake_module
 from wallprint_server.pipeline.blind_kernel import TUNINGS, find_kernel, spectrum_of
-from wallprint_server.pipeline.deblur import Deblurring
+from wallprint_server.pipeline.deblur import Deblurring, ShakeRestorer
 from wallprint_server.pipeline.deconvolve import Deconvolution, drawn
 from wallprint_server.pipeline.exposure_path import (
     MOMENTS,
@@ -33,7 +34,7 @@ from wallprint_server.pipeline.exposure_path import (
 )
 from wallprint_server.pipeline.seams import SeamCheck
 from wallprint_server.pipeline.shake import Shake, estimate_shake
-from wallprint_testing.engines import FakeEngine, run_pipeline
+from wallprint_testing.engines import FakeEngine, FakeNetwork, run_pipeline
 
 RGB8 = PixelLayout("RGB", "u8")
 CPU = torch.device("cpu")
@@ -164,7 +165,7 @@ def test_a_shake_is_found_and_undone_and_a_sharp_picture_is_none(sharp: Tensor) 
     shake = estimate_shake(size, luma_of(taken), CPU)
     assert shake is not None
     assert shake.extent_px == pytest.approx(shake_of(BOW, size).extent_px, rel=0.2)
-    restored = Deconvolution(shake, lambda: None).restored(taken, 0, 0)
+    restored = Deconvolution(shake, lambda: None).light(taken, 0, 0)
     assert psnr(restored, sharp) > psnr(taken, sharp) + 2.0
     assert estimate_shake(size, luma_of(sharp), CPU) is None
 
@@ -245,12 +246,13 @@ def test_a_known_shake_with_a_roll_is_taken_out_by_tiles_that_do_not_show(sharp:
     taken = shaken(sharp, true)
     results = {}
     for name, shake in (("with", true), ("without", shake_of(BOW, size))):
-        restorer = Deconvolution(shake, lambda: None)
-        results[name] = restorer.restored(taken, 0, 0)
+        results[name] = Deconvolution(shake, lambda: None).light(taken, 0, 0)
     before = psnr(taken, sharp)
     assert psnr(results["with"], sharp) > before + 4.0
     assert psnr(results["with"], sharp) > psnr(results["without"], sharp) + 0.5
-    seams, restorer = SeamCheck(), Deconvolution(true, lambda: None)
+    seams = SeamCheck()
+    network: Any = FakeNetwork("dering", lambda x, _taken: x)
+    restorer = ShakeRestorer(Deconvolution(true, lambda: None), network, size)
     stage = Deblurring(
         size,
         lambda xs, ys: taken[..., ys[0] : ys[1], xs[0] : xs[1]],
@@ -276,7 +278,7 @@ def test_clipped_lamps_do_not_ring(sharp: Tensor) -> None:
     spectrum = spectrum_of(drawn(way)[0], height, width)
     seen = torch.fft.irfft2(torch.fft.rfft2(lamp) * spectrum, s=(height, width))
     taken = encode_srgb(seen.clamp(0, 1))
-    result = Deconvolution(shake, lambda: None).restored(taken, 0, 0)
+    result = Deconvolution(shake, lambda: None).light(taken, 0, 0)
     around = result[..., 150:240, 170:280].clone()
     around[..., 30:56, 30:80] = 0.2  # the lamp and its streak
     assert float(around.min()) > 0.02
@@ -286,9 +288,51 @@ def test_clipped_lamps_do_not_ring(sharp: Tensor) -> None:
 @pytest.mark.parametrize("size", [Size(1, 1), Size(3, 40), Size(64, 2)])
 def test_every_size_is_possible(size: Size) -> None:
     picture = torch.rand(1, 1, size.height, size.width)
-    result = Deconvolution(shake_of(BOW, size), lambda: None).restored(picture, 0, 0)
+    result = Deconvolution(shake_of(BOW, size), lambda: None).light(picture, 0, 0)
     assert result.shape == picture.shape
     assert bool(result.isfinite().all())
+
+
+def test_what_a_shake_brings_in_from_beyond_the_border_does_not_streak(sharp: Tensor) -> None:
+    """A strip along the border is hardly worse off than the middle of the picture."""
+    wide, cut = size_of(sharp), 48
+    shake = shake_of(BOW, wide)
+    taken = shaken(sharp, shake)[..., cut:-cut, cut:-cut]  # what is beyond was no mirror image
+    truth = sharp[..., cut:-cut, cut:-cut]
+    result = Deconvolution(shake, lambda: None).light(taken, 0, 0)
+    error, before = ((x - truth).square() for x in (result, taken))
+    strip = torch.ones_like(truth, dtype=torch.bool)
+    strip[..., 8:-8, 8:-8] = False
+    assert float(error[strip].mean()) < 0.55 * float(before[strip].mean())
+    assert float(result.min()) >= 0
+    assert float(result.max()) <= 1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [Size(1, 1), Size(3, 40), Size(67, 50)])
+def test_the_network_sees_both_pictures_in_whole_cells(size: Size, channels: int) -> None:
+    """Padding up to whole cells of the network is not deconvolved, as nobody has seen it."""
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def watched(light: Tensor, taken: Tensor) -> Tensor:
+        seen.append((light, taken))
+        return light
+
+    picture = torch.rand(1, channels, size.height, size.width)
+    deconvolution = Deconvolution(shake_of(BOW, size), lambda: None)
+    network: Any = FakeNetwork("dering", watched)
+    stage = Deblurring(
+        size, lambda xs, ys: picture[..., ys[0] : ys[1], xs[0] : xs[1]],
+        ShakeRestorer(deconvolution, network, size), 100,
+        window_px=4096, seams=SeamCheck(),
+    )  # fmt: skip
+    result = stage.planes((0, size.width), (0, size.height))
+    assert result.shape == picture.shape
+    light, taken = seen[0]
+    assert light.shape == taken.shape
+    assert (light.shape[1], light.shape[2] % 8, light.shape[3] % 8) == (3, 0, 0)
+    expected = deconvolution.light(picture, 0, 0).expand(-1, 3, -1, -1)
+    torch.testing.assert_close(light[..., : size.height, : size.width], expected)
 
 
 # -- in the pipeline -------------------------------------------------------------------------------
@@ -309,7 +353,9 @@ def test_auto_takes_out_a_shake_and_says_so(sharp: Tensor) -> None:
     wall_mm = report["shake"]["px"] * 25.4 / 100
     assert report["shake"]["px"] == pytest.approx(shake_of(BOW, size_of(sharp)).extent_px, rel=0.2)
     assert f"{wall_mm:.1f} mm on the wall" in report["notes"][0]
-    assert report["stages"][0] == {"stage": "deblur", "strength": 100, "shake": report["shake"]}
+    stage = report["stages"][0]
+    assert (stage["stage"], stage["network"], stage["strength"]) == ("deblur", "dering", 100)
+    assert stage["shake"] == report["shake"]
     # The search is remembered: the other amounts take no time.
     half, full, off = (printed(taken, deblur=amount)[0] for amount in (50, 100, 0))
     assert np.array_equal(full, whole)

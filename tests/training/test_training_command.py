@@ -80,6 +80,23 @@ def test_begins_with_earlier_weights(pack: Path, tmp_path: Path) -> None:
         torch.testing.assert_close(new[key], tensor, atol=1e-5, rtol=1e-3)
 
 
+def test_keeps_a_share_of_earlier_weights(pack: Path, tmp_path: Path) -> None:
+    more = ("--steps", "2", "--batch", "2", "--side", "16")
+    assert command.main(arguments("repair", pack, tmp_path / "a", *more)) == command.FINISHED
+    first = tmp_path / "a" / "repair.safetensors"
+    line = arguments("repair", pack, tmp_path / "b", *more, "--seed", "2")
+    with pytest.raises(SystemExit, match="needs --start"):
+        command.main([*line, "--keep", "0.5"])
+    found = []
+    for keep in ("0", "0.5", "1"):
+        assert command.main([*line, "--start", str(first), "--keep", keep]) == command.FINISHED
+        found.append(result.read_weights([tmp_path / "b" / "repair.safetensors"])["tail.weight"])
+    start = result.read_weights([first])["tail.weight"]
+    assert not torch.equal(found[0], start)
+    assert torch.equal(found[2], start)
+    torch.testing.assert_close(found[1], (found[0] + start) / 2, atol=1e-4, rtol=2e-3)
+
+
 def test_measures_again_what_a_run_left(pack: Path, tmp_path: Path) -> None:
     """On another machine: no picture is trained on, the card keeps the facts and gets numbers."""
     eval_folder = tmp_path / "eval"

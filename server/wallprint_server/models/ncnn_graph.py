@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .catalog import NetworkSpec
 from .ncnn_format import MAGIC
-from .networks import cleaner as cleaner_net
+from .networks import residual as residual_net
 from .networks import rrdb as rrdb_net
 from .networks import span as span_net
 from .networks import waifu2x as waifu2x_net
@@ -187,7 +187,7 @@ def _cleaner(g: Graph, t: Tensors, _scale: int) -> None:
     """Of tensors for one strength (`cleaner.at_strength`): it is in the biases."""
     h = head = g.conv(g.add("Reorg", [INPUT], "0=2"), t, "head", pad=1)
     for b in range(sum(key.endswith("conv1.weight") for key in t)):
-        inner = g.conv(h, t, f"body.{b}.conv1", pad=1, slope=cleaner_net.SLOPE)
+        inner = g.conv(h, t, f"body.{b}.conv1", pad=1, slope=residual_net.SLOPE)
         h = g.binary(ADD, h, g.conv(inner, t, f"body.{b}.conv2", pad=1))
     change = g.conv(g.binary(ADD, h, head), t, "tail", pad=1)
     g.binary(ADD, INPUT, g.add("PixelShuffle", [change], "0=2"))

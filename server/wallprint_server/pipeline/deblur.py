@@ -13,6 +13,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil
 from typing import Protocol
 
 import torch
@@ -21,13 +22,14 @@ from torch.nn import functional as F
 
 from wallprint_protocol.print_size import Size
 
-from ..imaging.local import local_max
+from ..imaging.local import gaussian_blur, local_max
 from ..imaging.reach import SEAM_PX
 from ..models.catalog import NetworkSpec
 from ..models.engine import Network
 from ..models.networks.mssnet import DRAFT_HEAD, HEADS
+from .deconvolve import Deconvolution
 from .enlarge import chroma_gate
-from .guard import plausible
+from .guard import sound
 from .seams import MAX_STEP, SeamCheck, step_between
 
 Range = tuple[int, int]
@@ -36,6 +38,9 @@ Range = tuple[int, int]
 FLAT_LOW, FLAT_HIGH = 0.25 / 255, 1.0 / 255
 FLAT_REACH_PX = 16
 LEAST_CORE_PX = 32
+# Differences of colour are told from this brightness on, and so much more of them is none: of 1.
+DARK, TINT = 0.02, 0.02
+SLOW_PX = 16.0
 
 
 class Restorer(Protocol):
@@ -102,12 +107,7 @@ class NetworkRestorer:
         grey = inside.shape[1] == 1
         x = inside.expand(-1, 3, -1, -1).contiguous() if grey else inside
         b2 = self._half(x, x0, y0)
-        y = self._network(x, b2, *self._more)
-        if not plausible(x, y):
-            self._on_redone()
-            y = self._network.eager(x, b2, *self._more)
-            if not plausible(x, y):
-                y = x  # nothing is better than a black spot
+        y = sound(self._network, x, b2, *self._more, on_redone=self._on_redone)
         return y.mean(1, keepdim=True) if grey else y
 
     def _half(self, x: Tensor, x0: int, y0: int) -> Tensor:
@@ -127,6 +127,68 @@ class NetworkRestorer:
             odd = x[..., 1::2, :] if dim == 2 else x[..., 1::2]
             x = torch.lerp(even, odd, share)
         return x
+
+
+class ShakeRestorer:
+    """Deconvolution of a shake, and the network that removes its rings; see `Restorer`.
+
+    Args:
+        deconvolution: of this picture's shake.
+        network: as the engine gives it.
+        size: of the picture.
+        on_redone: called when a window was computed again in float32.
+    """
+
+    bytes_per_px = 1000.0
+    window_px = 768
+
+    def __init__(
+        self,
+        deconvolution: Deconvolution,
+        network: Network,
+        size: Size,
+        on_redone: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.multiple, self.border_px = network.spec.multiple, deconvolution.border_px
+        self._deconvolution, self._network = deconvolution, network
+        self._size, self._on_redone = size, on_redone
+        self._reach_px = ceil(deconvolution.extent_px) + 2
+
+    def restored(self, inside: Tensor, x0: int, y0: int) -> Tensor:
+        """See `Restorer`."""
+        # What the picture was padded with to whole multiples, nobody has seen.
+        height, width = self._size.height - y0, self._size.width - x0
+        light = self._deconvolution.light(inside[..., :height, :width], x0, y0)
+        more = (inside.shape[3] - light.shape[3], inside.shape[2] - light.shape[2])
+        light = F.pad(light, (0, more[0], 0, more[1]), mode="replicate")
+        three = (light, inside)
+        if inside.shape[1] == 1:
+            three = (light.expand(-1, 3, -1, -1).contiguous(), inside.expand(-1, 3, -1, -1))
+        change = sound(self._network, *three, on_redone=self._on_redone) - three[0]
+        # Rings are fine; what is slower stays the picture's own, white above all.
+        sharp = three[0] + change - gaussian_blur(change, SLOW_PX)
+        if inside.shape[1] == 1:
+            return sharp.mean(1, keepdim=True)
+        return tinted_as_before(sharp, inside, self._reach_px)
+
+
+def tinted_as_before(sharp: Tensor, taken: Tensor, reach_px: int) -> Tensor:
+    """`sharp` with no tint that is stronger than all tints around in the picture that was taken.
+
+    Rings lie in each colour by itself, stronger where that one has the stronger edge: beside a
+    yellow edge they would be blue. A shake mixes colours, and so never makes them purer.
+
+    Args:
+        sharp: (1, 3, H, W), perceptual.
+        taken: the same before, in [0, 1].
+        reach_px: as far as light may have come.
+    """
+    grey, before = (x.mean(1, keepdim=True) for x in (sharp, taken))
+    tint = (taken - before) / (before + DARK)
+    most, least = local_max(tint, reach_px), -local_max(-tint, reach_px)
+    bright = grey.clamp_min(0.0) + DARK
+    own = (sharp - grey) / bright
+    return grey + bright * torch.maximum(torch.minimum(own, most + TINT), least - TINT)
 
 
 class Deblurring:

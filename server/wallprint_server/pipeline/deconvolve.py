@@ -8,9 +8,10 @@ References:
     Richardson, JOSA 62 (1972); Lucy, Astronomical Journal 79 (1974). Dey et al., Richardson-Lucy
     algorithm with total variation regularization for 3D confocal microscope deconvolution,
     Microscopy Research and Technique 69 (2006). Whyte, Sivic and Zisserman, Deblurring shaken and
-    partially saturated images, IJCV 110 (2014): what is clipped says only "at least". Nagy and
-    O'Leary, Restoring images degraded by spatially variant blur, SIAM J. Sci. Comput. 19 (1998):
-    kernels that change over the picture.
+    partially saturated images, IJCV 110 (2014): what is clipped says only "at least". Bertero and
+    Boccacci, A simple method for the reduction of boundary effects in the Richardson-Lucy approach,
+    Astronomy & Astrophysics 437 (2005). Nagy and O'Leary, Restoring images degraded by spatially
+    variant blur, SIAM J. Sci. Comput. 19 (1998): kernels that change over the picture.
 """
 
 from __future__ import annotations
@@ -37,11 +38,16 @@ CLIPPED = 0.98  # brighter than this a sensor may have been full
 KERNEL_STEP_PX = 1.0
 SAME_PX = 0.05  # less than this over the whole picture is nothing
 DARKEST = 1e-5
+HARDLY = 1e-3  # light of which less than this part falls into the picture stays as it was
 MIRRORED_PX = 32  # of a picture beyond its border, and a kernel
 
 
 class Deconvolution:
-    """Restores windows of a shaken picture; see `deblur.Restorer`.
+    """Takes a shake out of windows of a picture.
+
+    Attributes:
+        border_px: of a window, within which what it cannot see matters; a multiple of 16.
+        extent_px: of the shake in the picture's middle.
 
     Args:
         shake: the camera's motion.
@@ -49,31 +55,31 @@ class Deconvolution:
         draft: for a first look: fewer rounds.
     """
 
-    multiple = 1
-    bytes_per_px = 1000.0
-    window_px = 768
-
     def __init__(self, shake: Shake, between: Callable[[], None], draft: bool = False) -> None:
         self._shake, self._between = shake, between
         self._rounds = DRAFT_ROUNDS if draft else ROUNDS
         self.border_px, self._pitch_px = border_for(shake), pitch_for(shake)
+        self.extent_px = shake.extent_px
 
-    def restored(self, inside: Tensor, x0: int, y0: int) -> Tensor:
-        """A window of the picture with the shake taken out.
+    def light(self, taken: Tensor, x0: int, y0: int) -> Tensor:
+        """A window of the picture without the shake, rings and all.
 
         Args:
-            inside: (1, C, h, w) in [0, 1], perceptual.
+            taken: (1, C, h, w) in [0, 1], perceptual.
             x0: its place in the picture.
             y0: the same.
+
+        Returns:
+            The same, in [0, 1].
         """
-        height, width = inside.shape[-2:]
+        height, width = taken.shape[-2:]
         (xs, x_shares), (ys, y_shares) = self._nodes(x0, width), self._nodes(y0, height)
         ways = np.array([self._shake.places(x, y) for y in ys for x in xs])
         shares = y_shares[:, None, :, None] * x_shares[None, :, None]
-        kernels = drawn(torch.from_numpy(ways)).to(inside)
-        blur = _Blur(kernels, shares.flatten(0, 1).to(inside), height, width)
-        light = _unshaken(decode_srgb(inside), blur, self._rounds, self._between)
-        return encode_srgb(light)
+        kernels = drawn(torch.from_numpy(ways)).to(taken)
+        return deconvolved(
+            taken, kernels, shares.flatten(0, 1).to(taken), self._rounds, self._between
+        )
 
     def _nodes(self, start: int, length: int) -> tuple[Floats, Tensor]:
         """Crossings along one axis of a window, and (n, length) how much each counts."""
@@ -84,6 +90,25 @@ class Deconvolution:
         at = torch.arange(start, start + length).double()
         apart = (at - torch.from_numpy(nodes)[:, None]).abs() / self._pitch_px
         return nodes, (1 - apart).clamp_min(0.0).float()
+
+
+def deconvolved(
+    taken: Tensor, kernels: Tensor, shares: Tensor, rounds: int, between: Callable[[], None]
+) -> Tensor:
+    """A picture without a known blur; what it cannot tell of its borders stays as it is.
+
+    Args:
+        taken: (1, C, h, w) in [0, 1], perceptual.
+        kernels: (K, k, k), k odd, of sum 1.
+        shares: (K, h, w) how much each kernel counts where; of sum 1.
+        rounds: of Richardson and Lucy.
+        between: called between rounds; what it raises ends the work.
+
+    Returns:
+        (1, C, h, w) in [0, 1], perceptual.
+    """
+    blur = _Blur(kernels, shares, *taken.shape[-2:])
+    return encode_srgb(_unshaken(decode_srgb(taken), blur, rounds, between)).clamp(0.0, 1.0)
 
 
 def pitch_for(shake: Shake) -> float:
@@ -163,16 +188,19 @@ class _Blur:
 def _unshaken(taken: Tensor, blur: _Blur, rounds: int, between: Callable[[], None]) -> Tensor:
     """(1, C, h, w) linear light that, shaken, is `taken`."""
     shape = taken.shape[-2:]
+    # What lies beyond a border nobody has seen: it begins mirrored and must only explain what is
+    # inside. Taken as seen, it would streak what is near (Bertero and Boccacci).
+    known = F.pad(torch.ones_like(taken), blur.pad)
     room = min(shape) > max(blur.pad)
     taken = F.pad(taken, blur.pad, mode="reflect" if room else "replicate")
     full = taken >= CLIPPED
-    light, weight = taken, blur.returned(torch.ones_like(taken))
+    light, weight = taken, blur.returned(known) + HARDLY
     for _ in range(rounds):
         between()
         seen = blur.shaken(light).clamp_min(DARKEST)
         ratio = taken.clamp_min(DARKEST) / seen
         ratio = torch.where(full & (seen > taken), 1.0, ratio)
-        light = light * blur.returned(ratio) / weight.clamp_min(0.1)
+        light = light * (blur.returned(ratio * known) + HARDLY) / weight
         light = (light / (1 - SMOOTH * _curvature(light)).clamp_min(0.5)).clamp(0.0, 4.0)
     return light[..., blur.rows, blur.columns]
 

@@ -43,7 +43,7 @@ from ..models.engine import Engine
 from ..raster import Raster
 from . import halo_fit
 from .blur import Blur, estimate_blur
-from .deblur import Deblurring, NetworkRestorer, Restorer, window_for
+from .deblur import Deblurring, NetworkRestorer, Restorer, ShakeRestorer, window_for
 from .deconvolve import Deconvolution
 from .detail import measure_detail
 from .edge_fit import edge_width
@@ -601,15 +601,17 @@ class _Job:
 
     def _deblur_amount(
         self,
-    ) -> tuple[tuple[NetworkSpec | None, int] | None, Blur | None, Shake | None]:
+    ) -> tuple[tuple[NetworkSpec, int] | None, Blur | None, Shake | None]:
         """Network and amount (see `Plan`), and what it was decided by: the blur and the shake.
 
         A network that the user has added is what he wants; without one only a shake of the camera
         that explains the picture is taken out of it.
         """
         wanted, spec = self.request.options.deblur, catalog.deblurrer()
-        if wanted == 0 or (wanted and spec):
-            return (spec, wanted) if wanted else None, None, None
+        if wanted == 0:
+            return None, None, None
+        if wanted and spec is not None:
+            return (spec, wanted), None, None
         blur = estimate_blur(self.request.source, self._luma)
         if spec is not None:
             return (spec, blur.amount) if blur.amount else None, blur, None
@@ -618,7 +620,7 @@ class _Job:
             shake = estimate_shake(
                 self.request.source, self._luma, self.engine.device, self._stop_if_cancelled
             )
-        return (None, wanted or 100) if shake else None, blur, shake
+        return (catalog.deringer(), wanted or 100) if shake else None, blur, shake
 
     def _detail_budget(self) -> DetailBudget | None:
         """What the picture holds on this print; a first look and a cut-out do without."""
@@ -686,7 +688,7 @@ class _Job:
         if self.plan.deblur is None:
             return None
         spec, amount = self.plan.deblur
-        restorer = self._deconvolution() if spec is None else self._deblurring_network(spec)
+        restorer = self._restorer(spec)
         device = self.engine.device
         usual, _ = _memory_budget(device, self.request)
         return Deblurring(
@@ -698,21 +700,14 @@ class _Job:
             seams=self.report.seams,
         )
 
-    def _deblurring_network(self, spec: NetworkSpec) -> Restorer:
-        network = self.engine.network(spec.name)
+    def _restorer(self, spec: NetworkSpec) -> Restorer:
+        network, source = self.engine.network(spec.name), self.request.source
         self.report.networks[spec.name] = network.sha256
-        return NetworkRestorer(
-            network,
-            self.request.source,
-            self._stop_if_cancelled,
-            self.request.options.draft,
-            lambda: self._count("redone"),
-        )
-
-    def _deconvolution(self) -> Restorer:
+        draft, redone = self.request.options.draft, functools.partial(self._count, "redone")
         if self.report.shake is None:
-            raise AssertionError("the plan has a deblurring without a network and without a shake")
-        return Deconvolution(self.report.shake, self._stop_if_cancelled, self.request.options.draft)
+            return NetworkRestorer(network, source, self._stop_if_cancelled, draft, redone)
+        deconvolution = Deconvolution(self.report.shake, self._stop_if_cancelled, draft)
+        return ShakeRestorer(deconvolution, network, source, redone)
 
     def _stop_if_cancelled(self) -> None:
         if self.should_cancel():

@@ -50,8 +50,8 @@ class Plan:
     Attributes:
         ladder: enlarging networks in order; empty when the print is not larger than the source.
         repair: network and amount (1..100), or None.
-        deblur: network and amount (1..100), or None; without a network, the measured shake is taken
-            back out (`deconvolve.py`).
+        deblur: network and amount (1..100), or None; a network of the role "dering" comes after a
+            deconvolution (`deconvolve.py`).
         sharpening: output sharpening, or None.
         axes: (x, y) mapping from the source to the picture's part of the result.
         columns, rows: spans of the tiles.
@@ -65,7 +65,7 @@ class Plan:
 
     ladder: tuple[NetworkSpec, ...]
     repair: tuple[NetworkSpec, int] | None
-    deblur: tuple[NetworkSpec | None, int] | None
+    deblur: tuple[NetworkSpec, int] | None
     sharpening: OutputSharpening | None
     axes: tuple[Axis, Axis]
     columns: list[Span]
@@ -211,7 +211,7 @@ def make_plan(
     memory_bytes: int,
     most_bytes: int = 0,
     compressed: bool = False,
-    deblur: tuple[NetworkSpec | None, int] | None = None,
+    deblur: tuple[NetworkSpec, int] | None = None,
     tile_px: int = 0,
     opaque: bool = False,
     sharpening: OutputSharpening | None = None,

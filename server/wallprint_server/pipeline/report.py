@@ -122,9 +122,6 @@ class Report:
             *(("enlarge", spec, 100) for spec in plan.ladder),
         ]
         for stage, spec, strength in used:
-            if spec is None:
-                stages.append({"stage": stage, "strength": strength, "shake": self._shake_map()})
-                continue
             stages.append(
                 {
                     "stage": stage,
@@ -134,6 +131,8 @@ class Report:
                     "style": spec.style,
                 }
             )
+            if stage == "deblur" and self.shake is not None:
+                stages[-1]["shake"] = self._shake_map()
         step = max(axis.step for axis in plan.axes)
         if step * plan.scale != 1.0:
             stages.append({"stage": "resample", "kernel": "Lanczos 3", "scale": round(1 / step, 4)})

@@ -285,7 +285,11 @@ def _stages(
     should_cancel: Callable[[], bool],
 ) -> list[tuple[str, bytes, Size]]:
     """(stage, pixels, size) at one spot after each stage, the source first."""
+    stages = report.get("stages", [])
     part = _source_rect(request, spot, MARGIN_PX)
+    if any(stage.get("shake") for stage in stages):
+        # How the camera moved was read from the whole photograph: a part might say otherwise.
+        part = Rect(0, 0, request.source.width, request.source.height)
     pixels = bytes(read_source(part))
     width_bytes = part.width * request.layout.bytes_per_pixel
     left, top, right, bottom = _source_box(request, spot)
@@ -296,7 +300,6 @@ def _stages(
         min(window[2], part.width - max(0.0, window[0])),
         min(window[3], part.height - max(0.0, window[1])),
     )
-    stages = report.get("stages", [])
     strengths = {stage["stage"]: int(stage.get("strength", 0)) for stage in stages}
     ladder = [stage["network"] for stage in stages if stage["stage"] == "enlarge"]
     small = Size(max(1, round(window[2])), max(1, round(window[3])))

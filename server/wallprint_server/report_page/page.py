@@ -32,6 +32,13 @@ _STAGES = {
         "found the movement, the large one only needs to sharpen ({strength} of 100). Still at the "
         "photograph's own size, where a pixel of blur costs least.",
     ),
+    "shake": (
+        "Deblur",
+        "The camera moved by {px:g} px of the photograph while it was taken. How it moved was read "
+        "from the photograph, and the light was put back to where it came from ({strength} of "
+        "100); a small network took away most of the rings that this leaves. What the movement had "
+        "averaged away stays soft.",
+    ),
     "enlarge": (
         "Enlarge",
         "{networks}. Of the networks' answer only the detail is used, what is finer than the "
@@ -195,9 +202,10 @@ def _way(look: Look, passport: Passport) -> str:
     for name, stage in stages.items():
         if name not in _STAGES:
             continue
-        heading, sentence = _STAGES[name]
+        shake = stage.get("shake") or {}
+        heading, sentence = _STAGES["shake" if shake else name]
         text = sentence.format_map(
-            {"strength": 0, "scale": 1, "medium": "paper", "halo_px": 0.0, **stage,
+            {"strength": 0, "scale": 1, "medium": "paper", "halo_px": 0.0, **stage, **shake,
              "networks": ", then ".join(titles), "wide": wide}
         )  # fmt: skip
         used = "" if name == "enlarge" or not stage.get("network") else _title(stage["network"])

@@ -10,6 +10,7 @@ from wallprint_protocol.errors import ServerTrouble
 from ..catalog import NetworkSpec
 from . import cleaner, mssnet_tensors
 from .cleaner import Cleaner
+from .deringer import Deringer
 from .mssnet import MSSNet
 from .rrdb import Rrdb
 from .span import Span, calmed
@@ -31,6 +32,8 @@ def build(spec: NetworkSpec) -> nn.Module:
         return Repairer()
     if spec.architecture == "cleaner":
         return Cleaner()
+    if spec.architecture == "deringer":
+        return Deringer()
     raise KeyError(spec.architecture)
 
 

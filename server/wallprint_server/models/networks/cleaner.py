@@ -11,8 +11,7 @@ float32.
 References:
     Zhang et al., "Beyond a Gaussian Denoiser" (DnCNN), IEEE TIP 2017, arXiv 1608.03981: the
     residual of the picture; Zhang, Zuo and Zhang, "FFDNet", IEEE TIP 2018, arXiv 1710.04026: half
-    resolution and a map of the strength; Lim et al., "EDSR", CVPR 2017 workshops, arXiv
-    1707.02921: residual blocks without normalisation.
+    resolution and a map of the strength.
 """
 
 from __future__ import annotations
@@ -23,9 +22,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .residual import Residual, conv3
+
 MULTIPLE = 2
 WIDTH, BLOCKS = 64, 12
-SLOPE = 0.1
 # Below this strength the whole change fades out: 0 is the picture itself, bit for bit.
 FADE = 1 / 16
 
@@ -35,29 +35,20 @@ def reach_px(blocks: int = BLOCKS) -> int:
     return 2 * (2 * blocks + 2) + 1
 
 
-def _conv(n_in: int, n_out: int) -> nn.Conv2d:
-    return nn.Conv2d(n_in, n_out, 3, padding=1)
-
-
-class Block(nn.Module):
-    """`x + conv(act(conv(x) + strength))`.
+class Block(Residual):
+    """A residual block with a bias for each strength.
 
     Args:
         width: channels in and out.
     """
 
     def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv1, self.conv2 = _conv(width, width), _conv(width, width)
+        super().__init__(width)
         self.by_strength = nn.Parameter(torch.zeros(width))
-        with torch.no_grad():  # a block begins as almost nothing: the depth can be trained at once
-            self.conv2.weight *= 0.1
 
-    def forward(self, x: Tensor, strength: Tensor) -> Tensor:
-        """(B, C, H, W), (B, 1, 1, 1) -> (B, C, H, W)."""
-        inner = self.conv1(x) + strength * self.by_strength.view(1, -1, 1, 1)
-        y: Tensor = x + self.conv2(F.leaky_relu(inner, SLOPE))
-        return y
+    def bias(self, strength: Tensor) -> Tensor:
+        """(B, 1, 1, 1) -> (B, C, 1, 1)."""
+        return strength * self.by_strength.view(1, -1, 1, 1)
 
 
 class Cleaner(nn.Module):
@@ -70,10 +61,10 @@ class Cleaner(nn.Module):
 
     def __init__(self, width: int = WIDTH, blocks: int = BLOCKS) -> None:
         super().__init__()
-        self.head = _conv(12, width)
+        self.head = conv3(12, width)
         self.by_strength = nn.Parameter(torch.zeros(width))
         self.body = nn.ModuleList(Block(width) for _ in range(blocks))
-        self.tail = _conv(width, 12)
+        self.tail = conv3(width, 12)
         with torch.no_grad():
             self.tail.weight *= 0.1
 
@@ -91,7 +82,8 @@ class Cleaner(nn.Module):
         s = s.view(-1, 1, 1, 1)
         h = first = self.head(F.pixel_unshuffle(x, 2)) + s * self.by_strength.view(1, -1, 1, 1)
         for block in self.body:
-            h = block(h, s)
+            assert isinstance(block, Block)
+            h = block(h, block.bias(s))
         # No activation before the last convolution: it could die and leave the picture as it is.
         change = F.pixel_shuffle(self.tail(h + first), 2)
         return x + (s / FADE).clamp(max=1.0) * change
