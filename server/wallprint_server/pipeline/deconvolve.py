@@ -123,7 +123,7 @@ def pitch_for(shake: Shake) -> float:
 
 def border_for(shake: Shake) -> int:
     """Pixels around a tile that its neighbours cannot do without, a multiple of 16."""
-    return 16 * ceil((48 + 1.5 * shake.extent_px) / 16)
+    return 16 * ceil((48 + 2 * shake.extent_px) / 16)
 
 
 def drawn(ways: Tensor) -> Tensor:
