@@ -229,7 +229,8 @@ def others(data: Data) -> Iterator[str]:
             for truth in data.pictures.values()
         ]
         taken = sum(one.found != "-" for one in found)
-        yield f"| {label} | {taken} of {len(found)} | {-min(one.gain for one in found):.2f} |"
+        lost = max(0.0, *(-one.gain for one in found))
+        yield f"| {label} | {taken} of {len(found)} | {lost:.2f} |"
 
 
 def gaussian(sigma_px: float) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 Pieces of photographs are shaken by one way of the camera and deconvolved by another one, which
 misses the first by as much as what `pipeline/shake.py` finds does: what comes out has the rings
-that the network will meet. Deconvolving takes a second or so of a processor for each piece, so
-there is a stock of them that is drawn from again and again, turned and mirrored.
+that the network will meet. Deconvolving takes a third of a second for each piece, so there
+is a stock of them that is drawn from again and again, turned and mirrored.
 """
 
 from __future__ import annotations
